@@ -1,0 +1,47 @@
+# Everything happens inside this folder: `make clean` leaves no trace but package caches.
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check bench catalogue clean
+
+help:
+	@echo "make setup      create .venv and install everything into it"
+	@echo "make demo       train a ResNet-20 on real handwritten digits (about a minute)"
+	@echo "make test       every check and every test"
+	@echo "make check      lint, format, types, direction of imports"
+	@echo "make bench      side-by-side comparisons (slow, never part of the tests)"
+	@echo "make catalogue  regenerate the model catalogue after editing the zoo"
+	@echo "make clean      remove what make made"
+
+setup: $(STAMP)
+
+# uv goes into the environment by pip, so nothing has to be installed beforehand.
+$(STAMP): pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --editable . --group dev
+	@touch $(STAMP)
+
+demo: setup
+	$(BIN)/vertebra train digits --model resnet20 --seed $(or $(SEED),0)
+
+check: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo 2>/dev/null || $(BIN)/lint-imports
+
+test: check
+	$(BIN)/python -m pytest
+
+bench: setup
+	$(BIN)/python benchmarks/train_throughput.py
+
+catalogue: setup
+	$(BIN)/python -m vertebra.zoo.catalogue
+
+clean:
+	rm -rf .venv runs build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +

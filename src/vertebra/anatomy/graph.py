@@ -1,0 +1,97 @@
+"""A network as data: what one capture leaves behind, and all that the other files read."""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Value:
+    """One tensor that came into being: its shape and type, never its numbers.
+
+    ``parameter`` is its name if it is one of the network's parameters, else None.
+    """
+
+    shape: tuple[int, ...]
+    dtype: str
+    parameter: str | None = None
+
+
+@dataclass(frozen=True)
+class Node:
+    """One operation.
+
+    ``operation`` is the dispatcher's name without its overload ("aten.convolution"). ``operands``
+    maps an argument's name to the ids of the values it held; ``attributes`` holds every other
+    argument as plain data. A view or an in-place operation has an output id of its own.
+    ``module`` is the path of the innermost module that was running.
+    """
+
+    operation: str
+    attributes: Mapping[str, Any]
+    operands: Mapping[str, tuple[int, ...]]
+    outputs: tuple[int, ...]
+    module: str
+
+    @property
+    def inputs(self) -> tuple[int, ...]:
+        """Ids of all operands, in the order of the arguments."""
+        return tuple(value for values in self.operands.values() for value in values)
+
+
+@dataclass(frozen=True)
+class ModuleCall:
+    """One run of one module: the nodes ``start`` up to ``end`` (exclusive) happened inside it."""
+
+    path: str
+    kind: str
+    leaf: bool
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    start: int
+    end: int
+
+
+@dataclass(frozen=True)
+class Graph:
+    """Everything one forward did, in order."""
+
+    values: tuple[Value, ...]
+    nodes: tuple[Node, ...]
+    calls: tuple[ModuleCall, ...]
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+
+    def live_nodes(self) -> Iterator[Node]:
+        """The nodes on which an output depends, in order."""
+        needed = set(self.outputs)
+        live = []
+        for node in reversed(self.nodes):
+            if needed.intersection(node.outputs):
+                needed.update(node.inputs)
+                live.append(node)
+        return reversed(live)
+
+    def fingerprint(self) -> str:
+        """Sixteen hex digits of what is computed: operations, attributes, shapes and edges.
+
+        Names of modules and parameters do not count, nor does what no output depends on. Equal for
+        two networks that compute the same thing with other weights.
+        """
+        numbers: dict[int, int] = {}
+
+        def number(value: int) -> tuple[int, tuple[int, ...], str]:
+            stored = self.values[value]
+            return numbers.setdefault(value, len(numbers)), stored.shape, stored.dtype
+
+        rows: list[Any] = [[number(value) for value in self.inputs]]
+        for node in self.live_nodes():
+            operands = {
+                name: [number(value) for value in values] for name, values in node.operands.items()
+            }
+            outputs = [number(value) for value in node.outputs]
+            rows.append([node.operation, dict(node.attributes), operands, outputs])
+        text = json.dumps(rows, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()[:16]

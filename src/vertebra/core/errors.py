@@ -1,0 +1,33 @@
+"""The one error type that a user meets, and the words that help them on."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class VertebraError(Exception):
+    """Something the user can put right: one sentence on what was wrong and what was expected.
+
+    The command line prints it without a traceback and exits with ``exit_code``: 1 when a check
+    failed, 2 for bad usage or input.
+    """
+
+    def __init__(self, message: str, exit_code: int = 2) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """The entry of ``known`` that ``word`` was probably meant to be, or None."""
+    folded = {name.lower(): name for name in known}
+    matches = difflib.get_close_matches(word.lower(), folded, n=1, cutoff=0.6)
+    return folded[matches[0]] if matches else None
+
+
+def unknown(kind: str, word: str, known: Iterable[str]) -> VertebraError:
+    """The error for a name that is not among ``known``: suggests the nearest, never corrects."""
+    names = sorted(known)
+    guess = nearest(word, names)
+    if guess is not None:
+        return VertebraError(f"unknown {kind} '{word}'; did you mean {guess}?")
+    shown = ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
+    return VertebraError(f"unknown {kind} '{word}'; known: {shown}")

@@ -1,0 +1,6 @@
+"""This machine: what it is, what of it we may use, and the one loop that times a call."""
+
+from vertebra.machine.description import Machine, describe, usable_cores
+from vertebra.machine.timing import Timing, time_call, time_calls
+
+__all__ = ["Machine", "Timing", "describe", "time_call", "time_calls", "usable_cores"]

@@ -1,0 +1,94 @@
+"""Facts about the machine that change numbers or speed."""
+
+import math
+import os
+import platform
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+# Instruction sets that decide which precision is worth running on a CPU, by their kernel names.
+_RELEVANT_FLAGS = (
+    "avx2",
+    "avx512f",
+    "avx512_bf16",
+    "avx512_vnni",
+    "avx_vnni",
+    "amx_bf16",
+    "amx_int8",
+    "asimd",
+    "bf16",
+    "sve",
+)
+
+
+@dataclass(frozen=True)
+class Machine:
+    """One machine as a run records it. ``memory`` is in bytes."""
+
+    system: str
+    processor: str
+    cores: int
+    instruction_sets: tuple[str, ...]
+    memory: int
+
+    @property
+    def has_bf16(self) -> bool:
+        """Whether the CPU multiplies bfloat16 in hardware."""
+        return bool({"avx512_bf16", "amx_bf16", "bf16"} & set(self.instruction_sets))
+
+
+def _quota_cores(root: Path) -> float:
+    """The CPU quota of this process's control group in cores, ``inf`` without one.
+
+    Reads version 2 (``cpu.max``), then version 1 (``cpu.cfs_quota_us``), at the mount's root, where
+    a container sees its own limit.
+    """
+    try:
+        quota, period = (root / "cpu.max").read_text().split()
+        return math.inf if quota == "max" else int(quota) / int(period)
+    except (OSError, ValueError):
+        pass
+    try:
+        quota_us = int((root / "cpu/cpu.cfs_quota_us").read_text())
+        period_us = int((root / "cpu/cpu.cfs_period_us").read_text())
+        return quota_us / period_us if quota_us > 0 else math.inf
+    except (OSError, ValueError):
+        return math.inf
+
+
+def usable_cores(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
+    """Cores that this process may really use: its affinity, capped by its group's quota."""
+    if hasattr(os, "sched_getaffinity"):
+        allowed = len(os.sched_getaffinity(0))
+    else:
+        allowed = os.cpu_count() or 1
+    return max(1, min(allowed, math.floor(min(_quota_cores(cgroup), allowed) + 1e-9)))
+
+
+def _cpu_info() -> tuple[str, tuple[str, ...]]:
+    """Processor name and its relevant instruction sets; the sets are read on Linux only."""
+    try:
+        text = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return platform.processor() or platform.machine(), ()
+    fields: dict[str, str] = {}
+    for line in text.splitlines():
+        key, _, value = line.partition(":")
+        fields.setdefault(key.strip(), value.strip())
+    flags = set(fields.get("flags", fields.get("Features", "")).split())
+    name = fields.get("model name", platform.machine())
+    return name, tuple(flag for flag in _RELEVANT_FLAGS if flag in flags)
+
+
+def describe() -> Machine:
+    """Describe this machine without loading PyTorch."""
+    processor, flags = _cpu_info()
+    return Machine(
+        system=f"{platform.system()} {platform.release()} {platform.machine()}",
+        processor=processor,
+        cores=usable_cores(),
+        instruction_sets=flags,
+        memory=psutil.virtual_memory().total,
+    )
