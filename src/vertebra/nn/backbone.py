@@ -26,7 +26,7 @@ class StageInfo:
 
 @dataclass(frozen=True)
 class Outputs:
-    """What a training forward gives: logits (N, num_classes) and the same of each auxiliary head."""
+    """What a training forward gives: logits (N, num_classes), and such of each auxiliary head."""
 
     logits: Tensor
     aux: tuple[Tensor, ...] = ()

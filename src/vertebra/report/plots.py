@@ -1,0 +1,77 @@
+"""Plots as SVG that takes its ink from the page, so that they fit a light and a dark one."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# Readable on white and on near-black.
+COLOURS = ("#3a86d0", "#e0802f", "#2f9e73", "#c2549d")
+# Stands for the page's own colour until the SVG is finished.
+_INK = "#010203"
+_SIZE = (4.6, 3.1)  # inches; drawn at about the size at which a phone shows it
+
+
+def line_plot(
+    series: Mapping[str, tuple[Sequence[float], Sequence[float]]], xlabel: str, ylabel: str
+) -> str:
+    """Lines by name: (x, y) each; one point is drawn as a dot."""
+    figure, axes = _figure(xlabel, ylabel)
+    for colour, (name, (x, y)) in zip(COLOURS, series.items(), strict=False):
+        marker = "o" if len(x) < 2 else None
+        axes.plot(x, y, label=name, color=colour, linewidth=1.8, marker=marker)
+    if len(series) > 1:
+        axes.legend(frameon=False, labelcolor=_INK)
+    return _svg(figure)
+
+
+def calibration_plot(bins: Sequence[tuple[float, float, int]]) -> str:
+    """Accuracy over confidence: a dot for each bin of (confidence, accuracy, images)."""
+    figure, axes = _figure("confidence", "accuracy")
+    axes.plot([0, 1], [0, 1], color=_INK, linewidth=1, linestyle=":")
+    total = sum(images for _, _, images in bins) or 1
+    confidence, accuracy = [b[0] for b in bins], [b[1] for b in bins]
+    areas = [12 + 260 * images / total for _, _, images in bins]
+    axes.scatter(confidence, accuracy, s=areas, color=COLOURS[0], alpha=0.85)
+    axes.set_xlim(-0.02, 1.04)
+    axes.set_ylim(-0.02, 1.06)
+    return _svg(figure)
+
+
+def _figure(xlabel: str, ylabel: str) -> tuple[Figure, Axes]:
+    # Imported here: matplotlib takes half a second, and most commands draw nothing.
+    from matplotlib.figure import Figure as NewFigure
+
+    figure = NewFigure(figsize=_SIZE, layout="constrained")
+    axes = figure.add_subplot()
+    axes.set_xlabel(xlabel, color=_INK)
+    axes.set_ylabel(ylabel, color=_INK)
+    axes.tick_params(colors=_INK)
+    axes.grid(visible=True, color=_INK, alpha=0.12, linewidth=0.8)
+    for side, spine in axes.spines.items():
+        spine.set_visible(side in ("left", "bottom"))
+        spine.set_color(_INK)
+    axes.set_facecolor("none")
+    return figure, axes
+
+
+def _svg(figure: Figure) -> str:
+    """The figure as an inline SVG element without a background."""
+    from matplotlib import rc_context
+
+    buffer = io.StringIO()
+    # Text stays text, sharp and searchable; a fixed salt and no date make equal figures equal.
+    with rc_context(
+        {"svg.fonttype": "none", "svg.hashsalt": "vertebra", "font.family": "sans-serif"}
+    ):
+        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
+    text = buffer.getvalue()
+    text = text[text.index("<svg") :].replace(_INK, "currentColor")
+    # Matplotlib's metadata names addresses on the web; the page shall not even mention one.
+    return re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)

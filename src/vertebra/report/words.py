@@ -1,0 +1,26 @@
+"""Numbers as a person reads them."""
+
+from collections.abc import Sequence
+
+
+def count(number: int) -> str:
+    """25557032 -> "25 557 032", with thin spaces that do not break."""
+    return f"{number:,}".replace(",", "\u202f")
+
+
+def si(number: float, unit: str = "") -> str:
+    """25557032 -> "25.56 M"; four digits at most."""
+    for factor, prefix in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if abs(number) >= factor:
+            return f"{number / factor:.4g} {prefix}{unit}"
+    return f"{number:.4g} {unit}".rstrip()
+
+
+def percent(share: float | None, digits: int = 2) -> str:
+    """0.9917 -> "99.17 %"; None -> a dash."""
+    return "-" if share is None else f"{100 * share:.{digits}f} %"
+
+
+def shape(size: Sequence[int]) -> str:
+    """(1, 64, 56, 56) -> "64 x 56 x 56": the batch, always first, is left out."""
+    return " x ".join(str(extent) for extent in size[1:])

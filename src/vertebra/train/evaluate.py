@@ -1,0 +1,161 @@
+"""What a finished run is worth: its network on a split of its own data, or on other data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from vertebra.core import VertebraError
+from vertebra.data import Skipped, Split, open_labelled
+from vertebra.nn import Backbone
+from vertebra.runs import Run
+from vertebra.train.checkpoint import load_checkpoint
+from vertebra.train.infer import classify_split, output_names
+from vertebra.train.own_data import unchanged_dataset
+from vertebra.train.rules import build
+from vertebra.train.scores import Scores, score
+from vertebra.train.settings import device_of, settings
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A run's scores on some images.
+
+    ``probabilities`` (N, classes) and ``labels`` (N,) are in the order of ``split``, whose classes
+    are numbered as the run's.
+    """
+
+    run: Run
+    data: str
+    split: str
+    checkpoint: str
+    scores: Scores
+    probabilities: NDArray[np.float32]
+    labels: NDArray[np.int64]
+    ids: tuple[str, ...]
+    skipped: tuple[Skipped, ...]
+
+    @property
+    def top1(self) -> float:
+        """Share of images whose most probable class is right."""
+        return self.scores.top1
+
+    @property
+    def top5(self) -> float | None:
+        """Share of images whose class is among the five most probable; None below six classes."""
+        return self.scores.top5
+
+    @property
+    def ece(self) -> float:
+        """Expected calibration error over 15 equal bins."""
+        return self.scores.ece
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for ``--json``."""
+        return {
+            "schema": "vertebra.evaluation/1",
+            "run": str(self.run.path),
+            "data": self.data,
+            "split": self.split,
+            "checkpoint": self.checkpoint,
+            "precision": self.run.recipe.train.precision,
+            **self.scores.to_dict(),
+            "skipped": [vars(entry) for entry in self.skipped],
+        }
+
+
+def load_model(run: Run | str | Path, checkpoint: str = "best") -> Backbone:
+    """The network of a run in evaluation mode on the CPU, with its averaged weights if it kept any.
+
+    Args:
+        run: a run or its folder.
+        checkpoint: "best" (by validation) or "last".
+
+    Raises:
+        VertebraError: there is no such run or checkpoint, or it is damaged.
+    """
+    run = run if isinstance(run, Run) else Run.open(run)
+    saved = load_checkpoint(run, checkpoint)
+    net = build(run.recipe)
+    net.load_state_dict(saved.weights if saved.ema is None else saved.ema)
+    if run.recipe.train.channels_last:
+        net = net.to(memory_format=torch.channels_last)
+    return net.eval()
+
+
+def evaluate(
+    run: Run | str | Path,
+    split: str | None = None,
+    *,
+    data: str | Path | None = None,
+    checkpoint: str = "best",
+) -> Evaluation:
+    """Score a run's network.
+
+    Args:
+        run: a run or its folder.
+        split: "train", "val" or "test". None: test, else val, of the run's own data; of other data
+            test if its folders have one, else every image.
+        data: another dataset, whose classes must be among the run's, by name.
+        checkpoint: "best" or "last".
+
+    Raises:
+        VertebraError: no such run, split or data; the data has a class that the run has not; or the
+            run's own data has changed.
+    """
+    run = run if isinstance(run, Run) else Run.open(run)
+    if data is None:
+        dataset = unchanged_dataset(run)
+        chosen = dataset.split(split) if split else dataset.test or dataset.split("val")
+        skipped = dataset.skipped
+    else:
+        recipe = run.recipe.data
+        chosen, skipped = open_labelled(data, split, recipe.split_seed, channels=recipe.channels)
+    return judge(run, chosen, skipped, checkpoint)
+
+
+def judge(run: Run, chosen: Split, skipped: tuple[Skipped, ...], checkpoint: str) -> Evaluation:
+    """Score a run's network on a split, with the run's own precision, threads and device.
+
+    Raises:
+        VertebraError: the split has a class that the run does not know.
+    """
+    labels = _relabelled(chosen, run)
+    device = device_of(run.recipe)
+    net = load_model(run, checkpoint).to(device)
+    with settings(run.recipe):
+        probabilities, _ = classify_split(net, chosen, run.preprocessing, device, run.recipe.train)
+    return Evaluation(
+        run=run,
+        data=chosen.source.name,
+        split=chosen.name,
+        checkpoint=checkpoint,
+        scores=score(probabilities, labels, output_names(run.recipe, run.classes)),
+        probabilities=probabilities,
+        labels=labels,
+        ids=tuple(chosen.id(place) for place in range(len(chosen))),
+        skipped=skipped,
+    )
+
+
+def _relabelled(split: Split, run: Run) -> NDArray[np.int64]:
+    """The split's labels as the run numbers its classes.
+
+    Raises:
+        VertebraError: the run does not know one of them.
+    """
+    names = split.source.classes
+    extra = [name for name in names if name not in run.classes]
+    if extra:
+        shown = ", ".join(extra[:5]) + (", ..." if len(extra) > 5 else "")
+        raise VertebraError(
+            f"{split.source.name} has classes that {run.path} does not know: {shown}"
+        )
+    numbers = np.array([run.classes.index(name) for name in names], dtype=np.int64)
+    relabelled: NDArray[np.int64] = numbers[split.labels]
+    return relabelled

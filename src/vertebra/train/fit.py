@@ -1,0 +1,188 @@
+"""From a recipe to a run folder."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+
+from vertebra.core import VertebraError, replace_file, write_json
+from vertebra.data import ImageDataset, open_dataset, steps_per_epoch
+from vertebra.machine import Machine, describe
+from vertebra.runs import Moment, Observer, Recipe, Run
+from vertebra.runs.run import DATA, ENVIRONMENT, METRICS, RECIPE, TIMING
+from vertebra.train.checkpoint import load_checkpoint
+from vertebra.train.environment import environment
+from vertebra.train.interrupt import EXIT_CODE, catching
+from vertebra.train.loop import Job, restore, train
+from vertebra.train.observers import MetricsLog, TimingLog
+from vertebra.train.optim import WeightAverage, make_optimizer
+from vertebra.train.own_data import unchanged_dataset
+from vertebra.train.rules import build, preprocessing_of, resolve
+from vertebra.train.settings import device_of, settings
+from vertebra.train.summary import finish
+
+Tell = Callable[[str], None]
+
+
+class Stopped(VertebraError):  # noqa: N818 - not an error of anybody's
+    """The user stopped the run; the message says how to go on."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, exit_code=EXIT_CODE)
+
+
+def fit(
+    recipe: Recipe | None = None,
+    out: str | Path | None = None,
+    *,
+    resume: str | Path | None = None,
+    observers: Sequence[Observer] = (),
+    tell: Tell | None = None,
+    checking: Callable[[int, int], None] | None = None,
+) -> Run:
+    """Train by a recipe, or go on with a run that was stopped or killed.
+
+    Args:
+        recipe: what to train on what and how; fields left open are decided by fixed rules.
+        out: the run folder to make; None: ``runs/DATA-MODEL``, numbered if that is taken.
+        resume: a run folder to go on with instead, from its last checkpoint, to the same numbers as
+            if it had never stopped.
+        observers: who watches; see :mod:`vertebra.runs.events`.
+        tell: called with each thing the user should know (an image skipped, ...).
+        checking: called with (checked, total) while image files are checked.
+
+    Returns:
+        The finished run: metrics, checkpoints and ``report.html``.
+
+    Raises:
+        VertebraError: bad data, a recipe that does not fit it, a folder that cannot be written
+            (no run folder is left behind); or, with ``resume``, data that is not what it was.
+        Stopped: Ctrl-C; the run can be resumed.
+    """
+    if (recipe is None) == (resume is None):
+        raise VertebraError("fit takes a recipe or a run to resume, one of the two")
+    tell = tell or _say_nothing
+    machine = describe()
+    if resume is not None:
+        run = Run.open(resume)
+        dataset = unchanged_dataset(run)
+    else:
+        assert recipe is not None
+        run, dataset = _begin(recipe, out, machine, tell, checking)
+    return _run(run, dataset, observers, tell)
+
+
+def _begin(
+    recipe: Recipe,
+    out: str | Path | None,
+    machine: Machine,
+    tell: Tell,
+    checking: Callable[[int, int], None] | None,
+) -> tuple[Run, ImageDataset]:
+    """Check everything that can be checked, then make the run folder."""
+    folder = None if out is None else _free_folder(Path(out))
+    data = recipe.data
+    dataset = open_dataset(data.source, data.split_seed, channels=data.channels, progress=checking)
+    _tell_of(dataset, tell)
+    resolved = resolve(recipe, dataset, machine)
+    folder = folder or _default_folder(resolved)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_json(folder / ENVIRONMENT, environment(machine))
+        write_json(folder / DATA, dataset.card.to_dict())
+        # Last, because it is what makes the folder a run.
+        replace_file(folder / RECIPE, resolved.to_yaml())
+    except OSError as error:
+        raise VertebraError(f"cannot write to {folder}: {error.strerror or error}") from None
+    return Run.open(folder), dataset
+
+
+def _run(run: Run, dataset: ImageDataset, observers: Sequence[Observer], tell: Tell) -> Run:
+    """Train what is left, then judge and report."""
+    recipe = run.recipe
+    again = f"stopped; go on with: vertebra train --resume {run.path}"
+    with settings(recipe), catching(again) as interrupt:
+        checkpoint = load_checkpoint(run) if run.has_checkpoint else None
+        if checkpoint is None:
+            tell(f"{run.path} starts at step 0")
+        keep = checkpoint.state["metrics_bytes"] if checkpoint else 0
+        log = MetricsLog(run.path / METRICS, keep)
+        with contextlib.closing(log):
+            timing = TimingLog(run.path / TIMING)
+            job = _job(run, dataset, log, (log, timing, *observers))
+            if checkpoint is not None:
+                restore(job, checkpoint)
+                tell(f"{run.path} goes on at step {job.moment.step}")
+            if not train(job, interrupt):
+                raise Stopped(again)
+            finish(job)
+    return run
+
+
+def _job(run: Run, dataset: ImageDataset, log: MetricsLog, observers: Sequence[Observer]) -> Job:
+    recipe = run.recipe
+    section = recipe.train
+    device = device_of(recipe)
+    net = build(recipe).to(device)
+    if section.channels_last:
+        net = net.to(memory_format=torch.channels_last)
+    optimizer = make_optimizer(net, section)
+    steps = steps_per_epoch(len(dataset.train), section.batch_size)
+    return Job(
+        recipe=recipe,
+        run=run,
+        dataset=dataset,
+        net=net,
+        optimizer=optimizer,
+        average=WeightAverage(net, section.ema_decay) if section.ema_decay else None,
+        device=device,
+        preprocessing=preprocessing_of(recipe),
+        steps=steps,
+        log=log,
+        observers=observers,
+        moment=Moment(recipe, net, optimizer, steps_per_epoch=steps),
+    )
+
+
+def _free_folder(folder: Path) -> Path:
+    """``folder`` if a run may be put there.
+
+    Raises:
+        VertebraError: it is a file, or holds something already.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise VertebraError(f"{folder} is a file; the run needs a folder")
+    if (folder / RECIPE).exists():
+        raise VertebraError(
+            f"{folder} holds a run already; go on with it by --resume {folder}, or name another"
+        )
+    if folder.is_dir() and any(folder.iterdir()):
+        raise VertebraError(f"{folder} is not empty; name another folder for the run")
+    return folder
+
+
+def _default_folder(recipe: Recipe) -> Path:
+    """``runs/DATA-MODEL``, or the first ``runs/DATA-MODEL-2``, ``-3``, ... that is free."""
+    base = Path("runs") / f"{Path(recipe.data.source).name}-{recipe.model.name}"
+    folder, number = base, 2
+    while folder.exists():
+        folder = base.with_name(f"{base.name}-{number}")
+        number += 1
+    return folder
+
+
+def _tell_of(dataset: ImageDataset, tell: Tell) -> None:
+    for note in dataset.notes:
+        tell(note)
+    if dataset.skipped:
+        first = dataset.skipped[0]
+        count = len(dataset.skipped)
+        rest = f" and {count - 1} more, all named in {DATA}" if count > 1 else f", named in {DATA}"
+        tell(f"skipped an image that cannot be decoded: {first.id} ({first.reason}){rest}")
+
+
+def _say_nothing(_text: str) -> None:
+    return None

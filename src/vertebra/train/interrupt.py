@@ -1,0 +1,72 @@
+"""Ctrl-C: stop after the present step if that comes soon, and at once if it does not.
+
+Python runs signal handlers between bytecodes of the main thread, and a backward pass is a single
+call that can last many seconds. So a second thread is woken through the signal's file descriptor
+and ends the process when the main thread has not reacted in time; checkpoints being complete or
+absent, nothing is torn by that.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Iterator
+
+GRACE = 1.5  # seconds
+EXIT_CODE = 130  # what shells report for a process that SIGINT ended
+
+
+class Interrupt:
+    """Whether the user asked to stop; a second request is not waited for."""
+
+    def __init__(self) -> None:
+        self.requested = False
+
+
+@contextlib.contextmanager
+def catching(farewell: str) -> Iterator[Interrupt]:
+    """Catch Ctrl-C for the while; print ``farewell`` if the process has to be ended the hard way.
+
+    Outside the main thread, where Python allows no handlers, nothing is caught.
+    """
+    interrupt = Interrupt()
+    if threading.current_thread() is not threading.main_thread():
+        yield interrupt
+        return
+    reader, writer = socket.socketpair()
+    writer.setblocking(False)
+    finished = threading.Event()
+
+    def watch() -> None:
+        while True:
+            received = reader.recv(16)
+            if not received or finished.is_set():
+                return
+            if signal.SIGINT in received and not finished.wait(GRACE):
+                sys.stderr.write(f"\n{farewell}\n")
+                sys.stderr.flush()
+                os._exit(EXIT_CODE)
+
+    def handle(_signal: int, _frame: object) -> None:
+        if interrupt.requested:
+            sys.stderr.write(f"\n{farewell}\n")
+            os._exit(EXIT_CODE)
+        interrupt.requested = True
+
+    previous = signal.signal(signal.SIGINT, handle)
+    previous_fd = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+    watcher = threading.Thread(target=watch, name="interrupt", daemon=True)
+    watcher.start()
+    try:
+        yield interrupt
+    finally:
+        finished.set()
+        signal.set_wakeup_fd(previous_fd)
+        signal.signal(signal.SIGINT, previous)
+        writer.close()
+        watcher.join(timeout=1)
+        reader.close()

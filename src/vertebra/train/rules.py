@@ -1,0 +1,145 @@
+"""What a recipe leaves open, decided by fixed rules of data, network and machine.
+
+Never by timing: the same command must give the same numbers, and timings differ from day to day.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+
+from vertebra.anatomy import Graph, dissect
+from vertebra.core import Preprocessing, VertebraError
+from vertebra.core.preprocessing import channel_statistics
+from vertebra.data import ImageDataset
+from vertebra.machine import Machine
+from vertebra.nn import Backbone
+from vertebra.runs import Recipe
+from vertebra.zoo import create, get
+
+# Above this share of depthwise multiply-accumulates, bfloat16 costs more in conversions than it
+# saves in arithmetic on CPUs (a MobileNet loses where a ResNet gains 1.8 times).
+MOST_DEPTHWISE = 0.05
+
+
+def resolve(recipe: Recipe, dataset: ImageDataset, machine: Machine) -> Recipe:
+    """The recipe with every open field that decides numbers filled in.
+
+    Raises:
+        VertebraError: the network cannot be built for this data, or takes no such images.
+    """
+    data = recipe.data
+    size = data.image_size or dataset.source.native_size or get(recipe.model.name).input_size[1]
+    mean, std = channel_statistics(dataset.channels)
+    resolved = recipe.override(
+        **{
+            "model.num_classes": recipe.model.num_classes or len(dataset.classes),
+            "model.in_chans": recipe.model.in_chans or dataset.channels,
+            "data.source": dataset.source.name,
+            "data.channels": dataset.channels,
+            "data.image_size": size,
+            "data.resize": data.resize or size,
+            "data.mean": data.mean or mean,
+            "data.std": data.std or std,
+            "train.device": recipe.train.device or default_device(),
+            "train.threads": recipe.train.threads or machine.cores,
+            "train.workers": recipe.train.workers or 0,
+        }
+    )
+    _check(resolved, dataset)
+    with torch.device("meta"):
+        net = build(resolved)
+    graph = dissect(net, (dataset.channels, size, size)).graph
+    return resolved.override(
+        **{
+            "train.precision": recipe.train.precision
+            or default_precision(graph, resolved.train.device or "cpu", machine),
+            "train.channels_last": True
+            if recipe.train.channels_last is None
+            else recipe.train.channels_last,
+        }
+    )
+
+
+def build(recipe: Recipe) -> Backbone:
+    """The network that a resolved recipe asks for, with its initial weights."""
+    model, data = recipe.model, recipe.data
+    size, channels = data.image_size or 0, model.in_chans or 0
+    return create(
+        model.name,
+        model.num_classes,
+        model.in_chans,
+        dropout=model.dropout,
+        drop_path=model.drop_path,
+        input_size=(channels, size, size),
+        seed=recipe.seed,
+        **model.options,
+    )
+
+
+def preprocessing_of(recipe: Recipe) -> Preprocessing:
+    """The evaluation transform of a resolved recipe."""
+    data = recipe.data
+    if not (data.image_size and data.resize and data.mean and data.std):
+        raise ValueError("the recipe is not resolved")
+    return Preprocessing(data.image_size, data.resize, data.mean, data.std)
+
+
+def default_device() -> str:
+    """A GPU if PyTorch can use one, else the CPU."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def default_precision(graph: Graph, device: str, machine: Machine) -> str:
+    """bf16 where the device multiplies it in hardware and the network is not mostly depthwise."""
+    if device.startswith("cuda"):
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+    return "bf16" if machine.has_bf16 and depthwise_share(graph) <= MOST_DEPTHWISE else "fp32"
+
+
+def depthwise_share(graph: Graph) -> float:
+    """The part of all convolutions' multiply-accumulates that depthwise ones do."""
+    total = depthwise = 0
+    for node in graph.nodes:
+        if node.operation != "aten.convolution":
+            continue
+        weight = graph.values[node.operands["weight"][0]].shape
+        macs = math.prod(graph.values[node.outputs[0]].shape) * math.prod(weight[1:])
+        total += macs
+        depthwise += macs if weight[1] == 1 and node.attributes["groups"] > 1 else 0
+    return depthwise / total if total else 0.0
+
+
+def _check(recipe: Recipe, dataset: ImageDataset) -> None:
+    """Refuse what pydantic cannot see because it takes two fields or the data."""
+    classes, wanted = len(dataset.classes), recipe.model.num_classes or 0
+    if wanted < classes:
+        raise VertebraError(f"model.num_classes is {wanted}, but the data has {classes} classes")
+    if recipe.model.in_chans != dataset.channels:
+        raise VertebraError(
+            f"model.in_chans is {recipe.model.in_chans}, but the images are read with "
+            f"{dataset.channels} channels (data.channels)"
+        )
+    for name, values in (("mean", recipe.data.mean), ("std", recipe.data.std)):
+        if values is not None and len(values) != dataset.channels:
+            raise VertebraError(f"data.{name} needs {dataset.channels} values, got {len(values)}")
+    if (recipe.data.resize or 0) < (recipe.data.image_size or 0):
+        raise VertebraError("data.resize must not be below data.image_size, which is cut from it")
+    if recipe.train.warmup_epochs > recipe.train.epochs:
+        raise VertebraError(
+            f"train.warmup_epochs ({recipe.train.warmup_epochs:g}) is longer than the run "
+            f"({recipe.train.epochs} epochs)"
+        )
+    _check_device(recipe.train.device or "cpu")
+
+
+def _check_device(name: str) -> None:
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise VertebraError(
+            f"train.device '{name}' is no device; use cpu, cuda or cuda:1"
+        ) from None
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise VertebraError("train.device is cuda, but PyTorch finds no GPU it can use")
