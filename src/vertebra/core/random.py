@@ -5,9 +5,13 @@ depend on the number of workers, on the order in which files were listed, or on 
 and there is no generator state to save.
 """
 
-import hashlib
+from __future__ import annotations
 
-import numpy as np
+import hashlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 def _digest(seed: int, purpose: str, counters: tuple[int | str, ...]) -> bytes:
@@ -31,5 +35,8 @@ def address(seed: int, purpose: str, *counters: int | str) -> int:
 
 def rng(seed: int, purpose: str, *counters: int | str) -> np.random.Generator:
     """A NumPy generator at an address: Philox (Salmon et al., 2011) keyed by the hashed address."""
+    # Imported here: the catalogue is listed without NumPy, which takes a tenth of a second.
+    import numpy as np
+
     key = int.from_bytes(_digest(seed, purpose, counters), "little")
     return np.random.Generator(np.random.Philox(key=key))

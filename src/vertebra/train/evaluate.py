@@ -17,9 +17,9 @@ from vertebra.runs import Run
 from vertebra.train.checkpoint import load_checkpoint
 from vertebra.train.infer import classify_split, output_names
 from vertebra.train.own_data import unchanged_dataset
-from vertebra.train.rules import build
 from vertebra.train.scores import Scores, score
 from vertebra.train.settings import device_of, settings
+from vertebra.zoo.of_recipe import build
 
 
 @dataclass(frozen=True)

@@ -20,9 +20,10 @@ from vertebra.train.loop import Job, restore, train
 from vertebra.train.observers import MetricsLog, TimingLog
 from vertebra.train.optim import WeightAverage, make_optimizer
 from vertebra.train.own_data import unchanged_dataset
-from vertebra.train.rules import build, preprocessing_of, resolve
+from vertebra.train.rules import preprocessing_of, resolve
 from vertebra.train.settings import device_of, settings
 from vertebra.train.summary import finish
+from vertebra.zoo.of_recipe import build
 
 Tell = Callable[[str], None]
 

@@ -14,9 +14,9 @@ from vertebra.core import Preprocessing, VertebraError
 from vertebra.core.preprocessing import channel_statistics
 from vertebra.data import ImageDataset
 from vertebra.machine import Machine
-from vertebra.nn import Backbone
 from vertebra.runs import Recipe
-from vertebra.zoo import create, get
+from vertebra.zoo import get
+from vertebra.zoo.of_recipe import build
 
 # Above this share of depthwise multiply-accumulates, bfloat16 costs more in conversions than it
 # saves in arithmetic on CPUs (a MobileNet loses where a ResNet gains 1.8 times).
@@ -59,22 +59,6 @@ def resolve(recipe: Recipe, dataset: ImageDataset, machine: Machine) -> Recipe:
             if recipe.train.channels_last is None
             else recipe.train.channels_last,
         }
-    )
-
-
-def build(recipe: Recipe) -> Backbone:
-    """The network that a resolved recipe asks for, with its initial weights."""
-    model, data = recipe.model, recipe.data
-    size, channels = data.image_size or 0, model.in_chans or 0
-    return create(
-        model.name,
-        model.num_classes,
-        model.in_chans,
-        dropout=model.dropout,
-        drop_path=model.drop_path,
-        input_size=(channels, size, size),
-        seed=recipe.seed,
-        **model.options,
     )
 
 

@@ -16,7 +16,7 @@ from vertebra.report import Page, Picture, calibration_plot, count, line_plot, p
 from vertebra.runs import Run
 from vertebra.runs.run import RECIPE, REPORT
 from vertebra.train.evaluate import Evaluation, judge
-from vertebra.train.rules import build
+from vertebra.zoo.of_recipe import build
 
 if TYPE_CHECKING:
     from vertebra.train.loop import Job

@@ -1,0 +1,61 @@
+"""The ``vertebra`` command: its verbs, and how errors leave it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from vertebra import __version__
+from vertebra.cli import evaluate, models, output, predict, show, train
+from vertebra.core import VertebraError
+
+app = typer.Typer(
+    name="vertebra",
+    help="Pick, train, debug and ship a vision backbone, with evidence for every decision.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+for verb in (models, show, train, evaluate, predict):
+    app.command(verb.__name__.rpartition(".")[2])(verb.command)
+
+
+@app.callback(invoke_without_command=True)
+def _top(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    if version:
+        output.document_text(__version__)
+        raise typer.Exit
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code.
+
+    0 done, 1 a check failed, 2 bad usage or input, 130 stopped by Ctrl-C.
+    """
+    try:
+        code = app(list(sys.argv[1:] if arguments is None else arguments), standalone_mode=False)
+    except VertebraError as error:
+        output.error(str(error))
+        return error.exit_code
+    except typer.TyperException as error:
+        message = error.format_message()
+        if message:  # empty where the help text was printed instead
+            output.error(message.replace("\n", " "))
+        return 2
+    except typer.Exit as request:
+        return request.exit_code
+    except (KeyboardInterrupt, typer.Abort):
+        output.error("stopped")
+        return 130
+    except BrokenPipeError:
+        # The reader (head, less) has seen enough; nothing more can be printed, also not at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return code if isinstance(code, int) else 0

@@ -1,0 +1,102 @@
+"""``vertebra train``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from vertebra.cli import output
+
+if TYPE_CHECKING:
+    from vertebra.runs import Recipe, Run
+
+
+def command(
+    data: Annotated[
+        str | None, typer.Argument(help="'digits', or a folder with one subfolder a class.")
+    ] = None,
+    model: Annotated[str | None, typer.Option("--model", "-m", help="The network.")] = None,
+    recipe: Annotated[
+        str, typer.Option(help="A built-in recipe, or a YAML file such as a run's recipe.yaml.")
+    ] = "scratch-small",
+    epochs: Annotated[int | None, typer.Option(help="Passes over the training images.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of weights, order and augmentation.")] = None,
+    changes: Annotated[
+        list[str] | None, typer.Option("--set", help="KEY=VALUE of the recipe; may be repeated.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="The run folder; runs/DATA-MODEL if not given.")
+    ] = None,
+    resume: Annotated[Path | None, typer.Option(help="A run folder to go on with.")] = None,
+    quiet: output.Quiet = False,
+    json: output.Json = False,
+) -> None:
+    """Train a classifier; ends with the run's path."""
+    from vertebra.core import VertebraError
+
+    given = {"data": data, "model": model, "epochs": epochs, "seed": seed}
+    if resume is not None and (changes or out or any(v is not None for v in given.values())):
+        raise VertebraError("--resume goes on with the run's own recipe; give nothing else with it")
+    # Before the slow imports: a mistyped key should not cost five seconds.
+    wanted = None if resume is not None else _recipe(recipe, given, changes or [])
+    run = _fit(wanted, out, resume, quiet)
+    if json:
+        from vertebra.cli.summaries import run_document
+
+        output.document(run_document(run))
+        return
+    _closing(run)
+
+
+def _recipe(source: str, given: dict[str, Any], changes: list[str]) -> Recipe:
+    from vertebra.core import VertebraError
+    from vertebra.runs import Recipe
+    from vertebra.runs.recipe import split_assignment
+    from vertebra.zoo import get
+
+    named = {key: value for key, value in given.items() if value is not None}
+    file = source.endswith((".yaml", ".yml"))
+    if "data" not in named and not file:
+        raise VertebraError("what shall it train on? Name 'digits' or a folder of class folders")
+    recipe = Recipe.load(source, **named, **dict(split_assignment(text) for text in changes))
+    get(recipe.model.name)
+    return recipe
+
+
+def _fit(recipe: Recipe | None, out: Path | None, resume: Path | None, quiet: bool) -> Run:
+    if quiet:
+        from vertebra.train import fit
+
+        return fit(recipe, out, resume=resume)
+    from vertebra.cli.progress import TrainingProgress, checking_progress
+
+    output.notice("loading PyTorch ...")
+    from vertebra.train import fit
+
+    with checking_progress() as checking, TrainingProgress(output.console(stderr=True)) as progress:
+        return fit(
+            recipe,
+            out,
+            resume=resume,
+            observers=(progress,),
+            tell=output.notice,
+            checking=checking,
+        )
+
+
+def _closing(run: Run) -> None:
+    from vertebra.report.words import percent
+
+    last = run.epochs[-1]
+    output.line(f"validation  top-1 {percent(last['val_top1'])} after {last['epoch']} epochs")
+    if run.test:
+        test = run.test
+        output.line(
+            f"test        top-1 {percent(test['top1'])} "
+            f"({test['errors']} errors in {test['images']}), "
+            f"calibration error {percent(test['ece'])}"
+        )
+    output.line(f"report      {run.path / 'report.html'}")
+    output.line(str(run.path))

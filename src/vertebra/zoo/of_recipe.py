@@ -1,0 +1,28 @@
+"""The network of a run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from vertebra.zoo.registry import create
+
+if TYPE_CHECKING:
+    from vertebra.nn import Backbone
+    from vertebra.runs import Recipe
+
+
+def build(recipe: Recipe) -> Backbone:
+    """The network that a resolved recipe asks for, with its initial weights."""
+    model, data = recipe.model, recipe.data
+    size, channels = data.image_size or 0, model.in_chans or 0
+    options: dict[str, Any] = dict(model.options)
+    return create(
+        model.name,
+        model.num_classes,
+        model.in_chans,
+        dropout=model.dropout,
+        drop_path=model.drop_path,
+        input_size=(channels, size, size),
+        seed=recipe.seed,
+        **options,
+    )
