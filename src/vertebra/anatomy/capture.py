@@ -1,4 +1,10 @@
-"""One run of a network on tensors without numbers, written down operation by operation."""
+"""One run of a network on tensors without numbers, written down operation by operation.
+
+The tensors say that they lie on the CPU, so that everything that asks for a device (autocast,
+attention's choice of kernel) does as it would there; shapes are computed by :mod:`.shapes` and
+PyTorch's meta kernels. ``FakeTensorMode`` would do as much, but loads the compiler: four seconds of
+imports (see docs/decisions).
+"""
 
 from __future__ import annotations
 
@@ -8,27 +14,29 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
+from torch.utils._pytree import tree_leaves, tree_map_only
 
 from vertebra.anatomy.graph import Graph, ModuleCall, Node, Value
+from vertebra.anatomy.shapes import shapes_of
 
 
 def capture(model: nn.Module, inputs: Sequence[tuple[tuple[int, ...], torch.dtype]]) -> Graph:
-    """Run ``model`` in evaluation mode on fake inputs of the given shapes and types.
+    """Run ``model`` in evaluation mode on inputs of the given shapes and types.
 
-    Parameters, on whatever device they lie (meta too), are replaced for the run by fake ones on the
+    Parameters, on whatever device they lie (meta too), are replaced for the run by shapes on the
     CPU: no memory is allocated, no arithmetic done, the model is left as it was. They keep
     requiring gradients, because without any PyTorch's attention takes a fused path that hides its
     matrix products.
     """
-    with FakeTensorMode(), _evaluating(model), torch.enable_grad():
+    with _evaluating(model), torch.enable_grad():
         parameters = {
-            name: _fake(p).requires_grad_(p.requires_grad) for name, p in model.named_parameters()
+            name: _sketch(p).requires_grad_(p.requires_grad) for name, p in model.named_parameters()
         }
-        buffers = {name: _fake(b) for name, b in model.named_buffers()}
-        arguments = tuple(torch.empty(shape, dtype=dtype, device="cpu") for shape, dtype in inputs)
+        buffers = {name: _sketch(b) for name, b in model.named_buffers()}
+        arguments = tuple(
+            _ShapeOnly(torch.empty(shape, dtype=dtype, device="meta")) for shape, dtype in inputs
+        )
         recorder = _Recorder(parameters)
         entry = [recorder.new_value(argument) for argument in arguments]
         with _recording_calls(model, recorder), recorder:
@@ -42,8 +50,43 @@ def capture(model: nn.Module, inputs: Sequence[tuple[tuple[int, ...], torch.dtyp
         )
 
 
+class _ShapeOnly(torch.Tensor):
+    """A tensor on the CPU that has shape, strides and type but no numbers.
+
+    ``meta`` is its twin on the meta device, on which shapes are computed.
+    """
+
+    meta: Tensor
+
+    @staticmethod
+    def __new__(cls, meta: Tensor) -> _ShapeOnly:
+        made: _ShapeOnly = torch.Tensor._make_wrapper_subclass(  # type: ignore[attr-defined]
+            cls,
+            meta.shape,
+            strides=meta.stride(),
+            storage_offset=meta.storage_offset(),
+            dtype=meta.dtype,
+            device="cpu",
+        )
+        made.meta = meta
+        return made
+
+    def __init__(self, meta: Tensor) -> None:
+        pass
+
+    @classmethod
+    def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        raise RuntimeError(f"{func} ran on a tensor without numbers outside of its capture")
+
+
 class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Writes down every operation below autograd, with an id for every tensor it makes."""
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        # PyTorch would wrap our method in a guard against compilation, which loads the whole
+        # compiler: four seconds of imports to look at a network that nobody compiles.
+        return False
 
     def __init__(self, parameters: Mapping[str, Tensor]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -81,10 +124,10 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         args: tuple[Any, ...] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
-        """Run ``func`` and record it, unless it makes no tensor (a question about a device)."""
+        """Run ``func`` on shapes and record it, unless it makes no tensor."""
         kwargs = dict(kwargs or {})
         operands, attributes = self._bind(func, args, kwargs)
-        result = func(*args, **kwargs)
+        result = _on_shapes(func, args, kwargs)
         made = [leaf for leaf in tree_leaves(result) if isinstance(leaf, Tensor)]
         if made:
             outputs = tuple(self.new_value(tensor) for tensor in made)
@@ -117,8 +160,30 @@ def _plain(value: Any) -> Any:
     return str(value)
 
 
-def _fake(tensor: Tensor) -> Tensor:
-    return torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device="cpu")
+def _sketch(tensor: Tensor) -> Tensor:
+    """The tensor's shape in the plain layout: what a network is does not depend on its layout."""
+    return _ShapeOnly(torch.empty(tensor.shape, dtype=tensor.dtype, device="meta"))
+
+
+def _on_shapes(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Run one operation on the meta twins of its arguments and wrap what it makes.
+
+    What an in-place operation returns is the argument itself, as it would be.
+    """
+    wrapped: dict[int, Tensor] = {}
+
+    def to_meta(tensor: Tensor) -> Tensor:
+        meta = tensor.meta if isinstance(tensor, _ShapeOnly) else tensor.to("meta")
+        wrapped[id(meta)] = tensor
+        return meta
+
+    def from_meta(meta: Tensor) -> Tensor:
+        return wrapped[id(meta)] if id(meta) in wrapped else _ShapeOnly(meta)
+
+    if "device" in kwargs:
+        kwargs = {**kwargs, "device": torch.device("meta")}
+    args, kwargs = tree_map_only(Tensor, to_meta, (args, kwargs))
+    return tree_map_only(Tensor, from_meta, shapes_of(func, args, kwargs))
 
 
 @contextlib.contextmanager
