@@ -60,13 +60,13 @@ class _ShapeOnly(torch.Tensor):
 
     @staticmethod
     def __new__(cls, meta: Tensor) -> _ShapeOnly:
-        made: _ShapeOnly = torch.Tensor._make_wrapper_subclass(  # type: ignore[attr-defined]
+        made: _ShapeOnly = torch.Tensor._make_wrapper_subclass(
             cls,
             meta.shape,
             strides=meta.stride(),
             storage_offset=meta.storage_offset(),
             dtype=meta.dtype,
-            device="cpu",
+            device=torch.device("cpu"),
         )
         made.meta = meta
         return made
@@ -75,7 +75,9 @@ class _ShapeOnly(torch.Tensor):
         pass
 
     @classmethod
-    def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_dispatch__(  # type: ignore[override]
+        cls, func: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
         raise RuntimeError(f"{func} ran on a tensor without numbers outside of its capture")
 
 

@@ -191,7 +191,9 @@ def _same(x: Tensor, *_arguments: Any) -> Tensor:
     return x.new_empty(x.shape)
 
 
-def _binary(left: Tensor, right: Any, *, alpha: float = 1) -> Tensor:
+def _binary(
+    left: Tensor, right: Any, *, alpha: float = 1, rounding_mode: str | None = None
+) -> Tensor:
     """Element by element, with axes of length 1 stretched."""
     if not isinstance(right, Tensor):
         return left.new_empty(left.shape)
