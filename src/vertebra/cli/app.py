@@ -13,6 +13,8 @@ from vertebra import __version__
 from vertebra.cli import evaluate, models, output, predict, show, train
 from vertebra.core import VertebraError
 
+STOPPED = 130  # what shells report for a process that Ctrl-C ended
+
 app = typer.Typer(
     name="vertebra",
     help="Pick, train, debug and ship a vision backbone, with evidence for every decision.",
@@ -42,7 +44,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         code = app(list(sys.argv[1:] if arguments is None else arguments), standalone_mode=False)
     except VertebraError as error:
-        output.error(str(error))
+        say = output.notice if error.exit_code == STOPPED else output.error
+        say(str(error))
         return error.exit_code
     except typer.TyperException as error:
         message = error.format_message()
@@ -52,8 +55,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except typer.Exit as request:
         return request.exit_code
     except (KeyboardInterrupt, typer.Abort):
-        output.error("stopped")
-        return 130
+        output.notice("stopped")
+        return STOPPED
     except BrokenPipeError:
         # The reader (head, less) has seen enough; nothing more can be printed, also not at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

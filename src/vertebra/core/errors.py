@@ -19,8 +19,21 @@ class VertebraError(Exception):
 def nearest(word: str, known: Iterable[str]) -> str | None:
     """The entry of ``known`` that ``word`` was probably meant to be, or None."""
     folded = {name.lower(): name for name in known}
-    matches = difflib.get_close_matches(word.lower(), folded, n=1, cutoff=0.6)
-    return folded[matches[0]] if matches else None
+    typed = word.lower()
+    matches = difflib.get_close_matches(typed, folded, n=8, cutoff=0.6)
+
+    def distance(name: str) -> tuple[float, int, str]:
+        # Equally similar names are told apart by how far they begin alike: resnet2O is resnet20
+        # and not resnet32.
+        similarity = difflib.SequenceMatcher(None, typed, name).ratio()
+        return -similarity, -_common_start(typed, name), name
+
+    return folded[min(matches, key=distance)] if matches else None
+
+
+def _common_start(one: str, other: str) -> int:
+    pairs = zip(one, other, strict=False)
+    return next((place for place, (a, b) in enumerate(pairs) if a != b), min(len(one), len(other)))
 
 
 def unknown(kind: str, word: str, known: Iterable[str]) -> VertebraError:

@@ -27,6 +27,8 @@ SPLITS = ("train", "val", "test")
 FOLDER_FRACTIONS = {"test": 0.15, "val": 0.15}
 DIGITS_FRACTIONS = {"test": 0.2, "val": 0.2}
 DIGITS_SPLIT_SEED = 0
+# Files that one thread checks before it reports.
+_CHECK_AT_ONCE = 64
 
 
 class Source(Protocol):
@@ -234,21 +236,26 @@ def _broken(
 ) -> tuple[Skipped, ...]:
     """Decode every image once. Decoding leaves Python, so threads share the cores."""
 
-    def reason(index: int) -> str | None:
-        try:
-            source.read(index, channels)
-        except DecodeError as error:
-            return str(error).rpartition(": ")[2]
-        return None
+    def reasons(first: int) -> list[Skipped]:
+        found = []
+        for index in range(first, min(first + _CHECK_AT_ONCE, total)):
+            try:
+                source.read(index, channels)
+            except DecodeError as error:
+                found.append(Skipped(source.ids[index], error.reason))
+        return found
 
-    found = []
-    total = len(source.ids)
-    with ThreadPoolExecutor(usable_cores()) as pool:
-        for index, why in enumerate(pool.map(reason, range(total))):
-            if why is not None:
-                found.append(Skipped(source.ids[index], why))
+    total, found = len(source.ids), []
+    pool = ThreadPoolExecutor(usable_cores())
+    try:
+        groups = range(0, total, _CHECK_AT_ONCE)
+        for first, some in zip(groups, pool.map(reasons, groups), strict=True):
+            found += some
             if progress is not None:
-                progress(index + 1, total)
+                progress(min(first + _CHECK_AT_ONCE, total), total)
+    finally:
+        # Not waiting for what is queued: Ctrl-C should end a long check at once.
+        pool.shutdown(wait=False, cancel_futures=True)
     return tuple(found)
 
 

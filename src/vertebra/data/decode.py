@@ -21,7 +21,11 @@ _MODES = {1: ImageReadMode.GRAY, 3: ImageReadMode.RGB}
 
 
 class DecodeError(VertebraError):
-    """A file that holds no readable image; the message says why."""
+    """A file that holds no readable image; ``reason`` says why, the message names the file too."""
+
+    def __init__(self, path: str | Path, reason: str) -> None:
+        super().__init__(f"{path}: {reason}")
+        self.reason = reason
 
 
 def decode(path: str | Path, channels: int = 3) -> Tensor:
@@ -40,7 +44,7 @@ def decode(path: str | Path, channels: int = 3) -> Tensor:
         content = Path(path).read_bytes()
         image = _decoder(content)(content, channels)
     except (OSError, RuntimeError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise DecodeError(f"{path}: {_reason(error)}") from None
+        raise DecodeError(path, _reason(error)) from None
     return _to_channels(image, channels)
 
 

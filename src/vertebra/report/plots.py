@@ -15,17 +15,25 @@ if TYPE_CHECKING:
 COLOURS = ("#3a86d0", "#e0802f", "#2f9e73", "#c2549d")
 # Stands for the page's own colour until the SVG is finished.
 _INK = "#010203"
+# Largest value over median above which a linear axis shows one spike and nothing else.
+_STEEP = 20
 _SIZE = (4.6, 3.1)  # inches; drawn at about the size at which a phone shows it
 
 
 def line_plot(
     series: Mapping[str, tuple[Sequence[float], Sequence[float]]], xlabel: str, ylabel: str
 ) -> str:
-    """Lines by name: (x, y) each; one point is drawn as a dot."""
+    """Lines by name: (x, y) each; one point is drawn as a dot.
+
+    The y axis is logarithmic where one value would flatten all others.
+    """
     figure, axes = _figure(xlabel, ylabel)
     for colour, (name, (x, y)) in zip(COLOURS, series.items(), strict=False):
         marker = "o" if len(x) < 2 else None
         axes.plot(x, y, label=name, color=colour, linewidth=1.8, marker=marker)
+    values = sorted(value for _, y in series.values() for value in y)
+    if values and values[0] > 0 and values[-1] > _STEEP * values[len(values) // 2]:
+        axes.set_yscale("log")
     if len(series) > 1:
         axes.legend(frameon=False, labelcolor=_INK)
     return _svg(figure)
@@ -52,7 +60,7 @@ def _figure(xlabel: str, ylabel: str) -> tuple[Figure, Axes]:
     axes = figure.add_subplot()
     axes.set_xlabel(xlabel, color=_INK)
     axes.set_ylabel(ylabel, color=_INK)
-    axes.tick_params(colors=_INK)
+    axes.tick_params(which="both", colors=_INK)
     axes.grid(visible=True, color=_INK, alpha=0.12, linewidth=0.8)
     for side, spine in axes.spines.items():
         spine.set_visible(side in ("left", "bottom"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -162,7 +163,15 @@ def _free_folder(folder: Path) -> Path:
         )
     if folder.is_dir() and any(folder.iterdir()):
         raise VertebraError(f"{folder} is not empty; name another folder for the run")
+    _check_writable(folder)
     return folder
+
+
+def _check_writable(folder: Path) -> None:
+    """Before the images are read, which may take long: could the run folder be made here?"""
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        raise VertebraError(f"cannot write to {folder}: {there} does not allow it")
 
 
 def _default_folder(recipe: Recipe) -> Path:
@@ -172,6 +181,7 @@ def _default_folder(recipe: Recipe) -> Path:
     while folder.exists():
         folder = base.with_name(f"{base.name}-{number}")
         number += 1
+    _check_writable(folder)
     return folder
 
 

@@ -80,7 +80,7 @@ def _decoded(
         try:
             image = decode(path, run.recipe.data.channels or 3)
         except DecodeError as error:
-            skipped.append(Skipped(str(path), str(error).rpartition(": ")[2]))
+            skipped.append(Skipped(str(path), error.reason))
             continue
         yield path, prepare(image, run.preprocessing)
 

@@ -1,0 +1,500 @@
+"""What a dissection sees, what it refuses, and that it leaves everything as it was."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+import torchvision
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from vertebra.anatomy import Anatomy, dissect
+from vertebra.core import VertebraError
+from vertebra.zoo import create
+
+Shape = tuple[int, ...]
+Row = tuple[str, str, Shape, Shape]
+
+
+def _meta(name: str, **options: Any) -> nn.Module:
+    with torch.device("meta"):
+        return create(name, seed=0, **options)
+
+
+# What it sees.
+
+
+def _really_ran(net: nn.Module, x: Tensor) -> list[Row]:
+    """Name, kind and shapes of every module without children, in the order in which they ran."""
+    rows: list[Row] = []
+
+    def note(path: str) -> Callable[..., None]:
+        def hook(module: nn.Module, inputs: tuple[Tensor], output: Tensor) -> None:
+            rows.append((path, type(module).__name__, tuple(inputs[0].shape), tuple(output.shape)))
+
+        return hook
+
+    for path, module in net.named_modules():
+        if next(module.children(), None) is None:
+            module.register_forward_hook(note(path))
+    with torch.no_grad():
+        net.eval()(x)
+    return rows
+
+
+# These compute nothing in evaluation, and a layer is something that computes.
+IDLE = {"Identity", "Dropout", "DropPath"}
+
+
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [("resnet18", (3, 97, 64)), ("resnet50", (3, 64, 64)), ("lenet5", (1, 32, 32))],
+)
+def test_layers_are_those_that_really_run(name: str, size: Shape) -> None:
+    body = dissect(create(name, seed=0), size, batch=2)
+    real = _really_ran(create(name, seed=0), torch.zeros(2, *size))
+    known = {path for path, *_ in real}
+    seen = [
+        (layer.name, layer.kind, layer.input_shape, layer.output_shape)
+        for layer in body.layers
+        if layer.name in known
+    ]
+    assert seen == [row for row in real if row[1] not in IDLE]
+
+
+def test_what_a_block_does_itself_is_a_layer_too() -> None:
+    names = [layer.name for layer in dissect(_meta("resnet18")).layers]
+    assert names.count("stages.0.0.add") == 1
+    assert len(names) == len(set(names))
+
+
+def test_stages_carry_their_maps() -> None:
+    net = create("resnet50", seed=0)
+    body = dissect(net)
+    shapes = {stage.name: stage.output_shape for stage in body.stages}
+    with torch.no_grad():
+        maps = net.eval().features(torch.zeros(1, 3, 224, 224))
+    expected = {info.name: tuple(m.shape) for info, m in zip(net.stage_info, maps, strict=True)}
+    assert {name: shapes[name] for name in expected} == expected
+    assert shapes["head"] == (1, 1000)
+    assert list(shapes) == ["stem", *expected, "head"]
+
+
+def test_a_parameter_counts_where_it_is_used_first() -> None:
+    class Tied(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first = nn.Linear(4, 4)
+            self.second = nn.Linear(4, 4)
+            self.second.weight = self.first.weight
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.second(self.first(self.first(x.flatten(1))))
+
+    body = dissect(Tied(), (1, 2, 2))
+    assert body.params == sum(layer.params for layer in body.layers) == 16 + 4 + 4
+    assert [layer.params for layer in body.layers if layer.kind == "Linear"] == [20, 0, 4]
+    assert body.macs == 3 * 16
+
+
+def test_an_in_place_activation_makes_a_value_of_its_own() -> None:
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(inplace=True), nn.Conv2d(4, 4, 1))
+    graph = dissect(net, (3, 8, 8)).graph
+    relu = next(node for node in graph.nodes if "relu" in node.operation)
+    assert set(relu.inputs).isdisjoint(relu.outputs)
+    last = graph.nodes[-1]
+    assert last.operands["input"] == relu.outputs
+    produced = [value for node in graph.nodes for value in node.outputs]
+    assert len(produced) == len(set(produced))
+    assert graph.outputs == last.outputs
+
+
+def test_any_module_can_be_taken_apart() -> None:
+    class Gate(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.mix = nn.Sequential(nn.Conv2d(3, 8, 1), nn.Hardswish())
+            self.scale = nn.Parameter(torch.ones(8, 1, 1))
+            self.register_buffer("shift", torch.zeros(8, 1, 1))
+
+        def forward(self, x: Tensor) -> dict[str, Tensor]:
+            y = self.mix(x) * self.scale + self.shift + torch.ones(1)
+            return {"map": y, "mean": y.mean((2, 3))}
+
+    body = dissect(Gate(), (3, 5, 7))
+    assert body.params == 3 * 8 + 8 + 8
+    assert body.macs == 3 * 8 * 35
+    assert [stage.name for stage in body.stages] == ["mix"]
+    assert [body.graph.values[value].shape for value in body.graph.outputs] == [
+        (1, 8, 5, 7),
+        (1, 8),
+    ]
+
+
+class Rearranged(nn.Module):
+    """A view that only works because an activation keeps the layout of its input."""
+
+    def __init__(self, act: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.act = act
+
+    def forward(self, x: Tensor) -> Tensor:
+        channels_last = self.act(x.permute(0, 2, 3, 1))
+        return channels_last.permute(0, 3, 1, 2).view(x.shape[0], -1)
+
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "relu": F.relu,
+    "gelu": F.gelu,
+    "tanh gelu": lambda x: F.gelu(x, approximate="tanh"),
+    "sum": lambda x: x + x,
+    "product": lambda x: x * 2.0,
+}
+
+
+@pytest.mark.parametrize("act", ACTIVATIONS.values(), ids=ACTIVATIONS)
+def test_what_runs_can_be_dissected(act: Callable[[Tensor], Tensor]) -> None:
+    net = Rearranged(act)
+    assert net(torch.zeros(2, 3, 4, 5)).shape == (2, 60)
+    body = dissect(net, (3, 4, 5), batch=2)
+    assert body.graph.values[body.graph.outputs[0]].shape == (2, 60)
+
+
+class Mixed(nn.Module):
+    """Operations that rules written for the usual arguments may stumble over."""
+
+    def __init__(self, run: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.run = run
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.run(x)
+
+
+UNUSUAL: dict[str, Callable[[Tensor], Tensor]] = {
+    "gelu by tanh": lambda x: F.gelu(x, approximate="tanh"),
+    "add into": lambda x: torch.add(x, x, out=torch.empty(1, 3, 6, 6)),
+    "join with nothing": lambda x: torch.cat([torch.empty(0), x], dim=1),
+    "complex": lambda x: torch.view_as_real(x * 1j),
+    "mean of a number": lambda x: x.sum().mean(dim=0),
+    "number first": lambda x: 1 - x / 2 + 3 * x,
+    "mean as double": lambda x: x.mean((2, 3), dtype=torch.float64),
+    "mean by names": lambda x: x.mean(dim=-1, keepdim=True),
+    "variance": lambda x: x.var((2, 3)),
+    "norm of instances": F.instance_norm,
+    "half": lambda x: F.relu(x.half() + 1),
+    "where": lambda x: torch.where(x > 0, x, torch.zeros(())),
+    "softmax as double": lambda x: x.softmax(1, dtype=torch.float64),
+    "interpolate": lambda x: F.interpolate(x, scale_factor=2, mode="bilinear"),
+    "max over positions": lambda x: x.amax((2, 3)),
+    "pool with indices": lambda x: F.max_pool2d(x, 2, return_indices=True)[1],
+    "unbatched pool": lambda x: F.max_pool2d(x[0], 2),
+    "unbatched convolution": lambda x: F.conv2d(x[0], torch.ones(2, 3, 3, 3)),
+    "same padding": lambda x: F.conv2d(x, torch.ones(2, 3, 3, 5), padding="same"),
+    "adaptive": lambda x: F.adaptive_avg_pool2d(x, (2, 3)),
+    "adaptive max": lambda x: F.adaptive_max_pool2d(x, 1),
+    "group norm": lambda x: F.group_norm(x, 3),
+    "pixel shuffle": lambda x: F.pixel_unshuffle(x, 2),
+    "list": lambda x: torch.stack(x.split(2, dim=2)),
+    "glu": lambda x: F.glu(x, dim=2),
+    "in place": lambda x: x.clone().add_(1).mul_(2).relu_(),
+    "in place on a view": lambda x: F.relu_(x.clone()[:, :2]),
+    "contiguous": lambda x: x.permute(0, 2, 3, 1).contiguous().view(1, -1),
+    "channels last": lambda x: x.to(memory_format=torch.channels_last).relu().flatten(1),
+}
+
+
+@pytest.mark.parametrize("run", UNUSUAL.values(), ids=UNUSUAL)
+def test_unusual_operations_have_their_real_shapes(run: Callable[[Tensor], Tensor]) -> None:
+    real = run(torch.rand(1, 3, 6, 6))
+    graph = dissect(Mixed(run), (3, 6, 6)).graph
+    seen = graph.values[graph.outputs[0]]
+    assert (seen.shape, f"torch.{seen.dtype}") == (tuple(real.shape), str(real.dtype))
+
+
+# What it refuses.
+
+
+class DataDependent(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x + 1 if x.sum() > 0 else x
+
+
+def _refused(net: nn.Module, size: Any) -> str:
+    with pytest.raises(VertebraError) as caught:
+        dissect(net, size)
+    message = str(caught.value)
+    assert len(message.splitlines()) == 1
+    return message
+
+
+def test_a_choice_that_needs_numbers_is_refused() -> None:
+    assert "DataDependent cannot run" in _refused(DataDependent(), (3, 4, 4))
+
+
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [
+        ("resnet18", (1, 64, 64)),
+        ("resnet18", (3, 64)),
+        ("resnet18", (3,)),
+        ("resnet18", ()),
+        ("resnet18", (3, 0, 0)),
+        ("resnet18", (3, -1, 64)),
+        ("resnet18", (3, 64, 64, 64)),
+        ("resnet18", 224),
+        ("resnet18", ("a", "b", "c")),
+        ("lenet5", (1, 28, 28)),
+        ("lenet5", (1, 8, 8)),
+        ("lenet5", (3, 32, 32)),
+    ],
+)
+def test_an_input_that_does_not_fit_is_refused_in_one_line(name: str, size: Any) -> None:
+    with pytest.raises((RuntimeError, VertebraError, TypeError, ValueError, IndexError)):
+        create(name, seed=0)(torch.zeros(1, *size))  # the real network refuses it too
+    _refused(create(name, seed=0), size)
+
+
+class Missing(nn.Module):
+    """Fails by itself, at length."""
+
+    def __init__(self, error: type[Exception]) -> None:
+        super().__init__()
+        self.error = error
+
+    def forward(self, x: Tensor) -> Tensor:
+        raise self.error("first line\nsecond line")
+
+
+@pytest.mark.parametrize("error", [ValueError, RuntimeError, AssertionError, IndexError])
+def test_a_forward_that_fails_is_an_error_in_one_line(error: type[Exception]) -> None:
+    assert "first line" in _refused(Missing(error), (3, 4, 4))
+
+
+IMPOSSIBLE: dict[str, nn.Module] = {
+    "max pool padded too far": nn.MaxPool2d(2, padding=2),
+    "mean pool padded too far": nn.AvgPool2d(2, padding=2),
+    "batch norm of other channels": nn.BatchNorm2d(4),
+    "the same without scale": nn.BatchNorm2d(4, affine=False),
+    "layer norm of other width": nn.LayerNorm(7),
+    "linear of other width": nn.Linear(7, 2),
+    "softmax over no axis": nn.Softmax(dim=5),
+    "join along no axis": Mixed(lambda x: torch.cat([x, x], dim=4)),
+    "mean over no axis": Mixed(lambda x: x.mean(7)),
+    "mean over an axis twice": Mixed(lambda x: x.mean((1, 1))),
+    "grow in place": Mixed(lambda x: x.clone().add_(torch.ones(4, 3, 8, 8))),
+    "bmm of matrices": Mixed(lambda x: torch.bmm(x[0, 0], x[0, 0])),
+    "mm of batches": Mixed(lambda x: torch.mm(x[0], x[0])),
+    "addmm, bias too long": Mixed(lambda x: torch.addmm(torch.ones(5), x[0, 0], x[0, 0])),
+    "convolution, bias too long": Mixed(
+        lambda x: F.conv2d(x, torch.ones(3, 1, 3, 3), torch.ones(5), groups=3)
+    ),
+    "four maps in three groups": Mixed(lambda x: F.conv2d(x, torch.ones(4, 1, 3, 3), groups=3)),
+}
+
+
+@pytest.mark.parametrize("net", IMPOSSIBLE.values(), ids=IMPOSSIBLE)
+def test_what_cannot_run_cannot_be_dissected(net: nn.Module) -> None:
+    """A shape for something that PyTorch refuses would be worse than an error."""
+    with pytest.raises((RuntimeError, ValueError, IndexError)):
+        net.eval()(torch.zeros(1, 3, 8, 8))
+    _refused(net, (3, 8, 8))
+
+
+def test_a_module_that_does_not_say_its_input_needs_one() -> None:
+    assert "give input_size" in _refused(nn.Conv2d(3, 4, 3), None)
+
+
+# What it leaves.
+
+
+@pytest.fixture
+def half_trained() -> nn.Module:
+    """A network of which parts are in training, as one is while it is fine-tuned."""
+    net = create("resnet18", seed=0)
+    for index, module in enumerate(net.modules()):
+        module.training = index % 3 == 0
+    for index, parameter in enumerate(net.parameters()):
+        parameter.requires_grad_(index % 2 == 0)
+    return net
+
+
+def _hooks(net: nn.Module) -> int:
+    kinds = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+    return sum(len(getattr(module, kind)) for module in net.modules() for kind in kinds)
+
+
+def _state(net: nn.Module) -> tuple[Any, ...]:
+    return (
+        [module.training for module in net.modules()],
+        [parameter.requires_grad for parameter in net.parameters()],
+        [id(tensor) for tensor in (*net.parameters(), *net.buffers())],
+        [tensor._version for tensor in (*net.parameters(), *net.buffers())],
+        _hooks(net),
+        torch.get_rng_state().tolist(),
+        torch.is_grad_enabled(),
+    )
+
+
+@pytest.mark.parametrize("size", [(3, 64, 64), (5, 64, 64)], ids=["fits", "fails"])
+def test_the_network_is_left_as_it_was(half_trained: nn.Module, size: Shape) -> None:
+    before, weights = _state(half_trained), {**half_trained.state_dict()}
+    copies = {name: tensor.clone() for name, tensor in weights.items()}
+    try:
+        dissect(half_trained, size)
+        assert size[0] == 3
+    except VertebraError:
+        assert size[0] != 3
+    assert _state(half_trained) == before
+    for name, tensor in half_trained.state_dict().items():
+        assert torch.equal(tensor, copies[name])
+    half_trained.eval()(torch.zeros(1, 3, 32, 32))
+
+
+def test_hooks_of_others_stay() -> None:
+    net, seen = create("resnet20", seed=0), []
+    net.stem.register_forward_hook(lambda *_args: seen.append(1))
+    dissect(net)
+    seen.clear()
+    net.eval()(torch.zeros(1, 3, 32, 32))
+    assert seen == [1]
+
+
+def _same(first: Anatomy, second: Anatomy) -> bool:
+    return first.to_dict() == second.to_dict() and first.graph == second.graph
+
+
+@pytest.mark.parametrize("name", ["resnet18", "lenet5"])
+def test_weights_modes_and_devices_do_not_matter(name: str) -> None:
+    real = dissect(create(name, seed=0))
+    assert _same(real, dissect(_meta(name)))
+    assert _same(real, dissect(create(name, seed=1).eval()))
+    net = create(name, seed=0).to(memory_format=torch.channels_last)
+    assert _same(real, dissect(net))
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_what_the_caller_does_with_gradients_does_not_matter(mode: Callable[[], Any]) -> None:
+    net = create("lenet5", seed=0)
+    outside = dissect(net)
+    with mode():
+        inside = dissect(net)
+    assert inside.partial == ()
+    assert inside.macs == outside.macs
+    assert inside.fingerprint == outside.fingerprint
+
+
+def test_taking_a_large_network_apart_needs_no_memory() -> None:
+    """resnet152 has 240 MB of weights and as much again of maps."""
+    code = (
+        "import resource, torch\n"
+        "from vertebra.anatomy import dissect\n"
+        "from vertebra.zoo import create\n"
+        "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024\n"
+        "with torch.device('meta'):\n"
+        "    small, large = create('resnet18', seed=0), create('resnet152', seed=0)\n"
+        "dissect(small).to_dict(); before = peak()\n"
+        "dissect(large, batch=8).to_dict(); print(peak() - before)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert int(done.stdout) < 60
+
+
+def test_a_dissection_loads_no_compiler_and_no_torchvision() -> None:
+    code = (
+        "import sys\n"
+        "from vertebra.anatomy import dissect\n"
+        "from vertebra.zoo import create\n"
+        "body = dissect(create('resnet18', seed=0)); body.to_dict(); body.fingerprint\n"
+        "heavy = ('torchvision', 'torch._dynamo', 'torch._inductor', 'sympy')\n"
+        "print([name for name in heavy if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+# The fingerprint.
+
+
+def test_the_fingerprint_is_of_what_is_computed() -> None:
+    prints = {dissect(create("resnet20", seed=seed)).fingerprint for seed in (0, 1)}
+    assert len(prints) == 1
+    assert prints == {dissect(_meta("resnet20", dropout=0.5)).fingerprint}
+
+
+def _change_stride(net: nn.Module) -> None:
+    net.stem[0].conv.stride = (1, 1)
+
+
+def _change_padding(net: nn.Module) -> None:
+    net.stem[0].conv.padding = (2, 2)
+
+
+def _change_dilation(net: nn.Module) -> None:
+    conv = net.stages[0][0].branch[0].conv
+    conv.dilation, conv.padding = (2, 2), (2, 2)
+
+
+def _change_eps(net: nn.Module) -> None:
+    net.stages[2][1].branch[1].norm.eps = 1e-3
+
+
+def _change_activation(net: nn.Module) -> None:
+    net.stages[2][1].act = nn.GELU()
+
+
+def _change_pooling(net: nn.Module) -> None:
+    net.stem[1] = nn.AvgPool2d(3, 2, 1)
+
+
+def _drop_shortcut(net: nn.Module) -> None:
+    net.stages[0][1].shortcut = None
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        _change_stride,
+        _change_padding,
+        _change_dilation,
+        _change_eps,
+        _change_activation,
+        _change_pooling,
+        _drop_shortcut,
+    ],
+)
+def test_the_fingerprint_notices_a_change(change: Callable[[nn.Module], None]) -> None:
+    net = _meta("resnet18")
+    before = dissect(net).fingerprint
+    change(net)
+    assert dissect(net).fingerprint != before
+
+
+def test_the_fingerprint_of_plain_and_residual_differ() -> None:
+    names = ("resnet20", "plain20", "resnet32", "lenet5", "lenet5_dense")
+    assert len({dissect(_meta(name)).fingerprint for name in names}) == len(names)
+
+
+def test_names_do_not_count_and_dead_code_does_not() -> None:
+    """torchvision's network under its own names computes what ours does."""
+    with torch.device("meta"):
+        theirs = torchvision.models.resnet18()
+
+    class WithLogging(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = _meta("resnet18")
+
+        def forward(self, x: Tensor) -> Tensor:
+            out = self.inner(x)
+            (out * 2).sum()
+            return out
+
+    ours = dissect(_meta("resnet18"))
+    assert dissect(WithLogging(), (3, 224, 224)).fingerprint == ours.fingerprint
+    body = dissect(theirs, (3, 224, 224))
+    assert (body.params, body.macs) == (ours.params, ours.macs)
+    assert body.receptive_field == ours.receptive_field

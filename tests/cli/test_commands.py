@@ -1,0 +1,157 @@
+"""The commands as their user meets them."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from command import TINY, run
+
+HEAVY = ("torch", "torchvision", "numpy", "matplotlib", "sklearn")
+
+
+def modules_after(*arguments: str) -> set[str]:
+    """The modules that a command has loaded when it is done."""
+    code = (
+        "import sys\nfrom vertebra.cli import main\n"
+        f"code = main({list(arguments)!r})\n"
+        "print('\\n' + ' '.join(sys.modules), file=sys.stderr)\nsys.exit(code)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True
+    )
+    return set(done.stderr.splitlines()[-1].split())
+
+
+@pytest.mark.parametrize("arguments", [("--help",), ("models",), ("models", "resnet*", "--json")])
+def test_light_commands_load_no_torch(arguments: tuple[str, ...]) -> None:
+    assert not modules_after(*arguments) & set(HEAVY)
+
+
+def test_show_loads_no_torchvision_and_no_compiler() -> None:
+    loaded = modules_after("show", "resnet18")
+    assert "torch" in loaded
+    assert not loaded & {"torchvision", "torch._dynamo", "sympy", "matplotlib", "sklearn"}
+
+
+def test_models_lists_what_matches() -> None:
+    code, out, _ = run("models", "resnet*", "--exclude", "*1*", "--exclude", "resnet2?")
+    names = [line.split()[0] for line in out.splitlines()[1:]]
+    assert code == 0
+    assert names == ["resnet34", "resnet50", "resnet32", "resnet44", "resnet56"]
+
+
+def test_show_prints_layers_and_totals() -> None:
+    code, out, err = run("show", "resnet50")
+    assert code == 0
+    assert err == ""
+    assert "stages.0.0.branch.1.conv" in out
+    assert "25\u202f557\u202f032" in out
+    assert "427" in out
+
+
+def test_show_json_is_one_document() -> None:
+    _, out, _ = run("show", "resnet50", "--json")
+    document = json.loads(out)
+    assert document["schema"] == "vertebra.anatomy/1"
+    assert document["params"] == 25_557_032
+    assert document["receptive_field"]["size"] == [427, 427]
+    assert sum(layer["macs"] for layer in document["layers"]) == document["macs"]
+
+
+def test_show_of_a_run(finished: Path) -> None:
+    code, out, _ = run("show", str(finished / "run"), "--json")
+    assert code == 0
+    assert json.loads(out)["input_shape"] == [1, 3, 16, 16]
+
+
+def test_evaluate_and_its_json_agree(finished: Path) -> None:
+    code, text, _ = run("evaluate", str(finished / "run"))
+    assert code == 0
+    document = json.loads(run("evaluate", str(finished / "run"), "--json")[1])
+    assert document["schema"] == "vertebra.evaluation/1"
+    assert f"{100 * document['top1']:.2f} %" in text
+    assert sum(map(sum, document["confusion"])) == document["images"]
+
+
+def test_evaluate_on_other_data_with_one_class(finished: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other" / "light"
+    other.mkdir(parents=True)
+    source = finished / "images" / "light"
+    for name in ("0.png", "1.png"):
+        (other / name).write_bytes((source / name).read_bytes())
+    (other / "broken.png").write_bytes(b"")
+    code, out, err = run(
+        "evaluate", str(finished / "run"), "--data", str(tmp_path / "other"), "--json"
+    )
+    document = json.loads(out)
+    assert code == 0
+    assert document["images"] == 2
+    assert [entry["id"] for entry in document["skipped"]] == ["light/broken.png"]
+    assert "light/broken.png" in err
+    by_name = {entry["name"]: entry["images"] for entry in document["classes"]}
+    assert by_name == {"dark": 0, "light": 2}
+
+
+def test_predict_files_and_folders(finished: Path, tmp_path: Path) -> None:
+    image = finished / "images" / "dark" / "3.png"
+    code, out, _ = run("predict", str(finished / "run"), str(image), "--json")
+    (one,) = json.loads(out)["predictions"]
+    assert code == 0
+    assert sum(share for _, share in one["top"]) == pytest.approx(1, abs=1e-5)
+    target = tmp_path / "out.csv"
+    folder = str(finished / "images" / "dark")
+    _, out, _ = run("predict", str(finished / "run"), folder, "--csv", str(target))
+    assert out.splitlines()[-1] == str(target)
+    rows = list(csv.DictReader(target.open()))
+    assert len(rows) == 12
+    same = next(row for row in rows if row["path"] == str(image))
+    assert same["class1"] == one["top"][0][0]
+
+
+def test_train_json_is_alone_on_stdout(finished: Path, tmp_path: Path) -> None:
+    arguments = (*TINY, "--out", str(tmp_path / "r"), "--json")
+    code, out, _ = run("train", str(finished / "images"), *arguments)
+    assert code == 0
+    assert json.loads(out)["run"] == str(tmp_path / "r")
+
+
+def test_default_run_folders_are_numbered(
+    finished: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    arguments = (*TINY, "--quiet", "--model", "resnet20")
+    paths = [run("train", str(finished / "images"), *arguments)[1].splitlines()[-1] for _ in "ab"]
+    assert paths == ["runs/images-resnet20", "runs/images-resnet20-2"]
+
+
+def test_no_color_is_obeyed() -> None:
+    environment = {**os.environ, "NO_COLOR": "1", "FORCE_COLOR": "1"}
+    done = subprocess.run(
+        [sys.executable, "-m", "vertebra", "models"],
+        capture_output=True,
+        text=True,
+        env=environment,
+        check=True,
+        timeout=60,
+    )
+    assert "\x1b[3" not in done.stdout
+
+
+def test_a_pipe_that_closes_early_is_no_error() -> None:
+    done = subprocess.run(
+        f"{sys.executable} -m vertebra show resnet152 | head -1",
+        shell=True,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    assert done.stderr == ""

@@ -1,0 +1,146 @@
+"""Every mistake a user can make: one clear line, exit code 2, nothing half-written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from command import TINY, run
+
+from vertebra.core import VertebraError
+
+
+@pytest.fixture(autouse=True)
+def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def refused(*arguments: str, says: str) -> None:
+    """The command fails with one error line that has ``says`` in it, and writes nothing."""
+    before = sorted(Path.cwd().rglob("*"))
+    code, out, err = run(*arguments)
+    errors = [line for line in err.splitlines() if line.startswith("error: ")]
+    assert code == 2, err
+    assert len(errors) == 1
+    assert err.splitlines()[-1] == errors[0]
+    assert says in errors[0]
+    assert "Traceback" not in err
+    assert out == ""
+    assert sorted(Path.cwd().rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("train", "digits", "--model", "resnet2O"), "did you mean resnet20?"),
+        (("show", "resnet5"), "did you mean resnet50?"),
+        (("train", "digits", "--set", "learning_rat=1"), "unknown recipe key 'learning_rat'"),
+        (("train", "digits", "--set", "label_smoothin=0.1"), "did you mean label_smoothing?"),
+        (("train", "digits", "--set", "lr=fast"), "'train.lr' should be a valid number"),
+        (("train", "digits", "--set", "lr=-1"), "greater than 0"),
+        (("train", "digits", "--set", "lr"), "KEY=VALUE"),
+        (("train", "digits", "--epochs", "many"), "--epochs"),
+        (("train", "digits", "--epochs", "0"), "train.epochs"),
+        (("train", "digits", "--recipe", "scratch-smal"), "did you mean scratch-small?"),
+        (("train", "digits", "--recipe", "none.yaml"), "no recipe file none.yaml"),
+        (("train",), "what shall it train on"),
+        (("train", "nowhere"), "no such file or folder: nowhere"),
+        (("train", "--resume", "nowhere"), "no run folder nowhere"),
+        (("evaluate", "nowhere"), "no run folder nowhere"),
+        (("predict", "nowhere", "x.png"), "no run folder nowhere"),
+        (("models", "nothing*"), "no model matches"),
+        (("models", "--family", "resne"), "did you mean resnet?"),
+        (("tarin", "digits"), "tarin"),
+        (("train", "digits", "--modle", "resnet20"), "--modle"),
+    ],
+)
+def test_mistyped(arguments: tuple[str, ...], says: str) -> None:
+    refused(*arguments, says=says)
+
+
+def test_empty_folder(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    refused("train", "empty", says="no class folders")
+
+
+def test_images_without_class_folders(tmp_path: Path, make_folder: Callable[..., Path]) -> None:
+    make_folder()
+    refused("train", "images/dark", says="no class folders")
+
+
+def test_a_class_without_images(make_folder: Callable[..., Path]) -> None:
+    (make_folder() / "grey").mkdir()
+    refused("train", "images", says="class 'grey'")
+
+
+def test_one_class_only(make_folder: Callable[..., Path]) -> None:
+    make_folder(classes=("dark",))
+    refused("train", "images", says="only one class, 'dark'")
+
+
+def test_images_all_broken(make_folder: Callable[..., Path]) -> None:
+    for path in make_folder().rglob("*.jpg"):
+        path.write_bytes(path.read_bytes()[:100])
+    refused("train", "images", says="none of the 24 images")
+
+
+def test_one_class_all_broken(make_folder: Callable[..., Path]) -> None:
+    for path in (make_folder() / "dark").rglob("*.jpg"):
+        path.write_bytes(b"")
+    refused("train", "images", says="no image of class 'dark'")
+
+
+def test_output_that_cannot_be_written(tmp_path: Path, make_folder: Callable[..., Path]) -> None:
+    make_folder()
+    (tmp_path / "file").write_text("")
+    refused("train", "images", *TINY, "--out", "file/run", says="file")
+    refused("train", "images", *TINY, "--out", "file", says="is a file")
+    refused("train", "images", *TINY, "--out", "/proc/nowhere/run", says="/proc/nowhere/run")
+
+
+def test_output_folder_that_is_taken(tmp_path: Path, make_folder: Callable[..., Path]) -> None:
+    make_folder()
+    refused("train", "images", *TINY, "--out", "images", says="not empty")
+
+
+def test_resume_when_the_data_has_changed(finished: Path) -> None:
+    added = finished / "images" / "dark" / "new.png"
+    added.write_bytes((finished / "images" / "dark" / "0.png").read_bytes())
+    try:
+        refused("train", "--resume", str(finished / "run"), says="trained on other data")
+        refused("evaluate", str(finished / "run"), says="trained on other data")
+    finally:
+        added.unlink()
+
+
+def test_resume_takes_nothing_else(finished: Path) -> None:
+    refused("train", "--resume", str(finished / "run"), "--epochs", "9", says="own recipe")
+
+
+def test_a_run_is_not_overwritten(finished: Path) -> None:
+    target = str(finished / "run")
+    refused("train", str(finished / "images"), *TINY, "--out", target, says="--resume")
+
+
+def test_more_classes_in_the_data_than_in_the_run(
+    finished: Path, make_folder: Callable[..., Path]
+) -> None:
+    make_folder(classes=("dark", "light", "grey"))
+    refused("evaluate", str(finished / "run"), "--data", "images", says="does not know: grey")
+
+
+def test_split_that_is_not_there(finished: Path) -> None:
+    refused("evaluate", str(finished / "run"), "--split", "holdout", says="holdout")
+
+
+def test_nothing_to_predict(finished: Path, tmp_path: Path) -> None:
+    (tmp_path / "x.png").write_bytes(b"no picture")
+    (tmp_path / "none").mkdir()
+    refused("predict", str(finished / "run"), "x.png", says="x.png")
+    refused("predict", str(finished / "run"), "none", says="no images in none")
+    refused("predict", str(finished / "run"), "gone.png", says="gone.png")
+
+
+def test_errors_carry_their_exit_code() -> None:
+    assert VertebraError("x").exit_code == 2

@@ -1,0 +1,47 @@
+"""Errors that help on."""
+
+import pytest
+
+from vertebra.core import VertebraError, nearest, unknown
+
+KNOWN = ["resnet18", "resnet50", "lenet5", "plain20"]
+
+
+@pytest.mark.parametrize(
+    ("word", "meant"),
+    [
+        ("resnet5O", "resnet50"),
+        ("RESNET18", "resnet18"),
+        ("lenet", "lenet5"),
+        ("plan20", "plain20"),
+    ],
+)
+def test_a_slip_is_recognised(word: str, meant: str) -> None:
+    assert nearest(word, KNOWN) == meant
+    assert str(unknown("model", word, KNOWN)) == f"unknown model '{word}'; did you mean {meant}?"
+
+
+def test_something_else_gets_the_list_and_no_guess() -> None:
+    assert nearest("vgg", KNOWN) is None
+    message = str(unknown("model", "vgg", KNOWN))
+    assert "did you mean" not in message
+    assert all(name in message for name in KNOWN)
+
+
+def test_a_long_list_is_cut() -> None:
+    message = str(unknown("model", "?", [f"name{index:02}" for index in range(40)]))
+    assert message.endswith("name11, ...")
+
+
+def test_nothing_known_is_no_crash() -> None:
+    assert nearest("x", []) is None
+    assert "x" in str(unknown("model", "x", []))
+
+
+def test_a_suggestion_keeps_the_spelling_of_the_known_name() -> None:
+    assert nearest("imagenet", ["ImageNet"]) == "ImageNet"
+
+
+def test_bad_input_exits_with_two_unless_said_otherwise() -> None:
+    assert VertebraError("x").exit_code == 2
+    assert VertebraError("x", exit_code=1).exit_code == 1
