@@ -206,10 +206,7 @@ def dissect(
             on such an input.
     """
     check_convention(convention)
-    size = tuple(input_size) if input_size is not None else getattr(model, "input_size", None)
-    if size is None:
-        raise VertebraError(f"{type(model).__name__} does not say its input size; give input_size")
-    shape = (batch, *size)
+    shape = (batch, *_input_size(model, input_size))
     graph = _captured(model, shape)
     return Anatomy(
         input_shape=shape,
@@ -218,6 +215,19 @@ def dissect(
         convention=convention,
         parts=tuple(_parts(model)),
     )
+
+
+def _input_size(model: nn.Module, given: Sequence[int] | None) -> Shape:
+    size = given if given is not None else getattr(model, "input_size", None)
+    if size is None:
+        raise VertebraError(f"{type(model).__name__} does not say its input size; give input_size")
+    try:
+        numbers = tuple(int(extent) for extent in size)
+    except (TypeError, ValueError):
+        raise VertebraError(f"input_size should be like (3, 224, 224), got {size!r}") from None
+    if not numbers or min(numbers) < 1:
+        raise VertebraError(f"input_size should be like (3, 224, 224), got {size!r}")
+    return numbers
 
 
 def _captured(model: nn.Module, shape: Shape) -> Graph:

@@ -29,7 +29,8 @@ def capture(model: nn.Module, inputs: Sequence[tuple[tuple[int, ...], torch.dtyp
     requiring gradients, because without any PyTorch's attention takes a fused path that hides its
     matrix products.
     """
-    with _evaluating(model), torch.enable_grad():
+    # Inference mode would hand composite operations to the recorder undivided.
+    with torch.inference_mode(False), _evaluating(model), torch.enable_grad():
         parameters = {
             name: _sketch(p).requires_grad_(p.requires_grad) for name, p in model.named_parameters()
         }

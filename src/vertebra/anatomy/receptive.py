@@ -9,7 +9,7 @@ Networks", Distill, 2019. Where branches meet, the field is the union of theirs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from vertebra.anatomy.graph import Graph, Node
@@ -63,7 +63,7 @@ def receptive_fields(graph: Graph) -> Fields:
         maps = [value for value in node.inputs if value in fields]
         if not maps:
             continue
-        field = _after(graph, node, [fields[value] for value in maps])
+        field = _after(graph, node, {value: fields[value] for value in maps})
         fields.update(dict.fromkeys(node.outputs, field))
         if all(value in pooled for value in maps):
             pooled.update(node.outputs)
@@ -81,7 +81,7 @@ def _is_map(graph: Graph, value: int) -> bool:
     return len(graph.values[value].shape) == 4
 
 
-def _after(graph: Graph, node: Node, fields: Sequence[Field]) -> Field:
+def _after(graph: Graph, node: Node, fields: Mapping[int, Field]) -> Field:
     """The field of a node's outputs from those of its operands that have one."""
     if len(graph.values[node.outputs[0]].shape) != 4:
         return None
@@ -89,8 +89,16 @@ def _after(graph: Graph, node: Node, fields: Sequence[Field]) -> Field:
         return GLOBAL
     name = node.operation.removeprefix("aten.").rstrip("_")
     if name in _TRANSFERS:
-        return _TRANSFERS[name](graph, node, fields[0])
-    return union(fields) if name in _POINTWISE else None
+        return _TRANSFERS[name](graph, node, next(iter(fields.values())))
+    joined = union(list(fields.values()))
+    if name == "cat":
+        return joined if node.attributes.get("dim", 0) in (1, -3) else None
+    if name not in _POINTWISE:
+        return None
+    # An operand that is stretched over all positions puts its own positions into each of them.
+    spatial = graph.values[node.outputs[0]].shape[-2:]
+    same = all(graph.values[value].shape[-2:] == spatial for value in fields)
+    return joined if same or joined == GLOBAL else None
 
 
 def union(fields: Sequence[Field]) -> Field:
@@ -209,6 +217,6 @@ _POINTWISE = frozenset(
     add sub mul div neg abs pow sqrt exp maximum minimum clamp where clone detach alias relu
     leaky_relu hardtanh hardswish hardsigmoid sigmoid tanh gelu silu elu mish softplus
     native_batch_norm _native_batch_norm_legit _native_batch_norm_legit_no_training
-    native_dropout _to_copy contiguous cat
+    native_dropout _to_copy contiguous
     """.split()
 )

@@ -1,9 +1,10 @@
 """Output shapes of the operations that networks are mostly made of.
 
 PyTorch's meta kernels know them too, but written in Python, behind its symbolic algebra and its
-compiler: four seconds of imports before the first convolution. So the common ones stand here, each
-the documented arithmetic, each tested against PyTorch's kernel; whatever they do not cover (other
-types, other operations) goes there.
+compiler: four seconds of imports before the first convolution. So the plain cases of the common
+ones stand here, each the documented arithmetic, each tested against PyTorch's kernel. A rule
+answers None to whatever is not plain: then PyTorch decides, and complains where there is reason to.
+Only what its meta kernels let pass, and its real ones do not, is refused here.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+# From an operation's arguments, as meta tensors, to what it makes; None: ask PyTorch.
 Rule = Callable[..., Any]
 
 
@@ -57,27 +59,26 @@ def _convolution(
     transposed: bool,
     output_padding: Sequence[int],
     groups: int,
-) -> Tensor:
-    """Refuses what the real one refuses."""
-    kernel, spatial = weight.shape[2:], x.shape[2:]
-    wanted = weight.shape[0] if transposed else weight.shape[1] * groups
-    if len(weight.shape) != len(x.shape):
-        raise RuntimeError(f"a convolution needs {len(weight.shape)} axes, got {tuple(x.shape)}")
-    if x.shape[1] != wanted:
-        raise RuntimeError(f"a convolution takes {wanted} channels, but its input has {x.shape[1]}")
-    out = []
-    for axis, size in enumerate(spatial):
+) -> Tensor | None:
+    out_chans, in_chans = weight.shape[0], weight.shape[1] * groups
+    if transposed:
+        out_chans, in_chans = in_chans, out_chans
+    if weight.shape[0] % groups or (bias is not None and tuple(bias.shape) != (out_chans,)):
+        raise RuntimeError(f"{out_chans} maps in {groups} groups do not fit their weight or bias")
+    if x.ndim != weight.ndim or x.shape[1] != in_chans:
+        return None
+    lengths = []
+    for axis, size in enumerate(x.shape[2:]):
+        kernel = weight.shape[2 + axis]
         step, pad, dilated = (_at(values, axis) for values in (stride, padding, dilation))
         if transposed:
             extra = _at(output_padding, axis)
-            length = transposed_conv_size(size, kernel[axis], step, pad, dilated, extra)
+            if extra >= max(step, dilated):
+                return None
+            lengths.append(transposed_conv_size(size, kernel, step, pad, dilated, extra))
         else:
-            length = conv_size(size, kernel[axis], step, pad, dilated)
-        out.append(length)
-    if min(out) <= 0:
-        raise RuntimeError(f"a kernel of {tuple(kernel)} is larger than its input {tuple(spatial)}")
-    channels = weight.shape[1] * groups if transposed else weight.shape[0]
-    return x.new_empty((x.shape[0], channels, *out))
+            lengths.append(conv_size(size, kernel, step, pad, dilated))
+    return x.new_empty((x.shape[0], out_chans, *lengths)) if min(lengths) > 0 else None
 
 
 def _pooled(
@@ -87,24 +88,16 @@ def _pooled(
     padding: Sequence[int],
     dilation: Sequence[int],
     ceil_mode: bool,
-) -> tuple[int, ...]:
+) -> tuple[int, ...] | None:
     stride = stride or kernel_size  # PyTorch's default: as far as the kernel
-    out = tuple(
-        pool_size(
-            size,
-            _at(kernel_size, axis),
-            _at(stride, axis),
-            _at(padding, axis),
-            _at(dilation, axis),
-            ceil_mode,
-        )
-        for axis, size in enumerate(x.shape[-2:])
-    )
-    if min(out) <= 0:
-        raise RuntimeError(
-            f"a pooling of {tuple(kernel_size)} is larger than {tuple(x.shape[-2:])}"
-        )
-    return (*x.shape[:-2], *out)
+    lengths = []
+    for axis, size in enumerate(x.shape[-2:]):
+        kernel, pad = _at(kernel_size, axis), _at(padding, axis)
+        if pad > kernel // 2:
+            return None
+        step, dilated = _at(stride, axis), _at(dilation, axis)
+        lengths.append(pool_size(size, kernel, step, pad, dilated, ceil_mode))
+    return (*x.shape[:-2], *lengths) if min(lengths) > 0 and x.ndim == 4 else None
 
 
 def _max_pool(
@@ -114,8 +107,10 @@ def _max_pool(
     padding: Sequence[int] = (0,),
     dilation: Sequence[int] = (1,),
     ceil_mode: bool = False,
-) -> tuple[Tensor, Tensor]:
+) -> tuple[Tensor, Tensor] | None:
     shape = _pooled(x, kernel_size, stride, padding, dilation, ceil_mode)
+    if shape is None:
+        return None
     return x.new_empty(shape), x.new_empty(shape, dtype=torch.int64)
 
 
@@ -126,22 +121,19 @@ def _avg_pool(
     padding: Sequence[int] = (0,),
     ceil_mode: bool = False,
     count_include_pad: bool = True,
-    divisor_override: int | None = None,
-) -> Tensor:
-    return x.new_empty(_pooled(x, kernel_size, stride, padding, (1,), ceil_mode))
+) -> Tensor | None:
+    shape = _pooled(x, kernel_size, stride, padding, (1,), ceil_mode)
+    return None if shape is None else x.new_empty(shape)
 
 
-def _adaptive_pool(x: Tensor, output_size: Sequence[int]) -> Tensor:
-    return x.new_empty((*x.shape[:-2], *output_size))
-
-
-def _mean(
-    x: Tensor, dim: Sequence[int] | None, keepdim: bool = False, *, dtype: torch.dtype | None = None
-) -> Tensor:
-    axes = {axis % x.ndim for axis in (dim or range(x.ndim))}
+def _mean(x: Tensor, dim: Sequence[int] | None, keepdim: bool = False) -> Tensor | None:
+    if not dim or any(not -x.ndim <= axis < x.ndim for axis in dim):
+        return None
+    axes = {axis % x.ndim for axis in dim}
+    if len(axes) < len(dim):
+        return None
     kept = [1 if axis in axes else size for axis, size in enumerate(x.shape)]
-    shape = kept if keepdim else [size for axis, size in enumerate(x.shape) if axis not in axes]
-    return x.new_empty(shape, dtype=dtype)
+    return x.new_empty([n for axis, n in enumerate(kept) if keepdim or axis not in axes])
 
 
 def _batch_norm(
@@ -153,12 +145,12 @@ def _batch_norm(
     training: bool,
     momentum: float,
     eps: float,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """The output and, in training, the statistics of each channel."""
-    if weight is not None and weight.shape[0] != x.shape[1]:
-        raise RuntimeError(f"a norm of {weight.shape[0]} channels cannot take {x.shape[1]}")
-    statistics = x.shape[1] if training else 0
-    return x.new_empty(x.shape), x.new_empty(statistics), x.new_empty(statistics)
+) -> tuple[Tensor, Tensor, Tensor] | None:
+    """The output; the statistics are only kept in training, which PyTorch answers."""
+    vectors = [v for v in (weight, bias, running_mean, running_var) if v is not None]
+    if training or x.ndim < 2 or any(tuple(v.shape) != (x.shape[1],) for v in vectors):
+        return None
+    return x.new_empty(x.shape), x.new_empty(0), x.new_empty(0)
 
 
 def _layer_norm(
@@ -167,94 +159,122 @@ def _layer_norm(
     weight: Tensor | None,
     bias: Tensor | None,
     eps: float,
-) -> tuple[Tensor, Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor] | None:
     """The output, and mean and reciprocal deviation of each normalised slice."""
-    if tuple(x.shape[-len(normalized_shape) :]) != tuple(normalized_shape):
-        raise RuntimeError(f"a norm over {tuple(normalized_shape)} cannot take {tuple(x.shape)}")
-    slices = (*x.shape[: -len(normalized_shape)], *(1 for _ in normalized_shape))
+    normed = tuple(normalized_shape)
+    split = x.ndim - len(normed)
+    sides = [tuple(side.shape) for side in (weight, bias) if side is not None]
+    if split < 0 or tuple(x.shape[split:]) != normed or any(side != normed for side in sides):
+        return None
+    slices = (*x.shape[:split], *(1 for _ in normed))
     return x.new_empty(x.shape), x.new_empty(slices), x.new_empty(slices)
 
 
-def _mm(left: Tensor, right: Tensor) -> Tensor:
-    if left.shape[-1] != right.shape[-2] or left.shape[:-2] != right.shape[:-2]:
-        raise RuntimeError(f"cannot multiply {tuple(left.shape)} by {tuple(right.shape)}")
-    return left.new_empty((*left.shape[:-1], right.shape[-1]))
+def _mm(left: Tensor, right: Tensor) -> Tensor | None:
+    if left.ndim != 2 or right.ndim != 2 or left.shape[1] != right.shape[0]:
+        return None
+    return left.new_empty((left.shape[0], right.shape[1]))
 
 
-def _addmm(
-    bias: Tensor, left: Tensor, right: Tensor, *, beta: float = 1, alpha: float = 1
-) -> Tensor:
-    return _mm(left, right)
+def _bmm(left: Tensor, right: Tensor) -> Tensor | None:
+    if left.ndim != 3 or right.ndim != 3 or left.shape[0] != right.shape[0]:
+        return None
+    if left.shape[2] != right.shape[1]:
+        return None
+    return left.new_empty((*left.shape[:2], right.shape[2]))
 
 
-def _same(x: Tensor, *_arguments: Any) -> Tensor:
+def _addmm(bias: Tensor, left: Tensor, right: Tensor) -> Tensor | None:
+    product = _mm(left, right)
+    if product is None or tuple(bias.shape) != (product.shape[1],):
+        return None
+    return product
+
+
+def _same(x: Tensor, *_numbers: float) -> Tensor:
     return x.new_empty(x.shape)
 
 
-def _binary(
-    left: Tensor, right: Any, *, alpha: float = 1, rounding_mode: str | None = None
-) -> Tensor:
+def _softmax(x: Tensor, dim: int, half_to_float: bool) -> Tensor | None:
+    if not -x.ndim <= dim < max(x.ndim, 1):
+        raise RuntimeError(f"a softmax over axis {dim} cannot take {tuple(x.shape)}")
+    return None if half_to_float else x.new_empty(x.shape)
+
+
+def _binary(left: Tensor, right: Tensor | float) -> Tensor | None:
     """Element by element, with axes of length 1 stretched."""
-    if not isinstance(right, Tensor):
+    if isinstance(right, int | float):
         return left.new_empty(left.shape)
+    if not isinstance(right, Tensor):
+        return None
     rank = max(left.ndim, right.ndim)
     padded = [(1,) * (rank - side.ndim) + tuple(side.shape) for side in (left, right)]
-    shape = []
-    for a, b in zip(*padded, strict=True):
-        if a != b and 1 not in (a, b):
-            raise RuntimeError(f"shapes {tuple(left.shape)} and {tuple(right.shape)} do not match")
-        shape.append(b if a == 1 else a)
-    return left.new_empty(shape)
+    if any(a != b and 1 not in (a, b) for a, b in zip(*padded, strict=True)):
+        return None
+    return left.new_empty([b if a == 1 else a for a, b in zip(*padded, strict=True)])
 
 
-def _cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
+def _cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor | None:
     first = tensors[0]
+    if not -first.ndim <= dim < first.ndim:
+        return None
     axis = dim % first.ndim
-    rest = {(*t.shape[:axis], *t.shape[axis + 1 :]) for t in tensors}
-    if len(rest) > 1:
-        shapes = ", ".join(str(tuple(t.shape)) for t in tensors)
-        raise RuntimeError(f"cannot join {shapes} along axis {dim}")
+    if len({(*t.shape[:axis], -1, *t.shape[axis + 1 :]) for t in tensors}) > 1:
+        return None
     total = sum(t.shape[axis] for t in tensors)
     return first.new_empty((*first.shape[:axis], total, *first.shape[axis + 1 :]))
 
 
 _UNARY = (
     "relu gelu silu sigmoid tanh hardswish hardtanh hardsigmoid leaky_relu elu mish softplus erf "
-    "exp sqrt rsqrt neg abs _softmax _log_softmax"
+    "exp sqrt rsqrt neg abs"
 ).split()
 
+# By full name: an overload with other arguments, such as ``out=``, is another operation.
 _RULES: dict[str, Rule] = {
-    "aten.convolution": _convolution,
-    "aten.max_pool2d_with_indices": _max_pool,
-    "aten.avg_pool2d": _avg_pool,
-    "aten._adaptive_avg_pool2d": _adaptive_pool,
-    "aten.mean": _mean,
-    "aten.native_batch_norm": _batch_norm,
-    "aten.native_layer_norm": _layer_norm,
-    "aten.mm": _mm,
-    "aten.bmm": _mm,
-    "aten.addmm": _addmm,
-    "aten.cat": _cat,
-    **{f"aten.{name}": _same for name in _UNARY},
-    **{f"aten.{name}": _binary for name in ("add", "sub", "mul", "div")},
+    "aten.convolution.default": _convolution,
+    "aten.max_pool2d_with_indices.default": _max_pool,
+    "aten.avg_pool2d.default": _avg_pool,
+    "aten.mean.dim": _mean,
+    "aten.native_batch_norm.default": _batch_norm,
+    "aten.native_layer_norm.default": _layer_norm,
+    "aten.mm.default": _mm,
+    "aten.bmm.default": _bmm,
+    "aten.addmm.default": _addmm,
+    "aten.cat.default": _cat,
+    "aten._softmax.default": _softmax,
+    "aten._log_softmax.default": _softmax,
+    **{f"aten.{name}.default": _same for name in _UNARY},
+    **{f"aten.{name}_.default": _same for name in _UNARY},
+    **{f"aten.{name}.Tensor": _binary for name in ("add", "sub", "mul", "div")},
+    **{f"aten.{name}_.Tensor": _binary for name in ("add", "sub", "mul", "div")},
 }
+# What these make does not take its layout from their operands.
+_ANY_LAYOUT = {"aten.mm.default", "aten.bmm.default", "aten.addmm.default"}
 
 
 def shapes_of(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Run ``func`` on meta tensors: by a rule of this file where one covers it, else by PyTorch.
 
-    Only float32 throughout is covered; with other types PyTorch decides what comes out.
+    Covered are calls without keywords on float32 tensors in the plain layout.
     """
-    name = str(func.overloadpacket)
-    in_place = name.endswith("_") and not name.endswith("__")
-    rule = _RULES.get(name.rstrip("_") if in_place else name)
-    tensors = _tensors((*args, *kwargs.values()))
-    if rule is None or any(tensor.dtype != torch.float32 for tensor in tensors):
-        return func(*args, **kwargs)
-    if name == "aten.mean" and len(args) < 2:
-        args = (*args, None)
-    result = rule(*args, **kwargs)
-    return args[0] if in_place else result
+    name = str(func)
+    rule = _RULES.get(name)
+    if rule is not None and not kwargs and _plain(_tensors(args), name in _ANY_LAYOUT):
+        result = rule(*args)
+        in_place = "_." in name
+        if in_place and result is not None:
+            return args[0] if result.shape == args[0].shape else func(*args)
+        if result is not None:
+            return result
+    return func(*args, **kwargs)
+
+
+def _plain(tensors: Sequence[Tensor], any_layout: bool) -> bool:
+    return all(
+        tensor.dtype == torch.float32 and (any_layout or tensor.is_contiguous())
+        for tensor in tensors
+    )
 
 
 def _tensors(values: Sequence[Any]) -> list[Tensor]:

@@ -4,7 +4,7 @@ seed, epoch and its own name. So any number of workers, and a start in mid-epoch
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, cast
 
 import torch
@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from vertebra.core import Preprocessing, address, rng
 from vertebra.data.dataset import Split
+from vertebra.data.decode import DecodeError
 from vertebra.data.transforms import augmentation, prepare
 from vertebra.runs.recipe import AugmentSection
 
@@ -39,12 +40,14 @@ class _TrainingView(Dataset[Batch]):
         self.labels = torch.from_numpy(split.labels)
         self.transform = augmentation(augment, preprocessing)
 
-    def __getitems__(self, items: list[tuple[int, int]]) -> Batch:
+    def __getitems__(self, items: list[tuple[int, int]]) -> Batch | DecodeError:
         # transforms v2 draws from the global generator: each image gets its own place in it, and
         # the caller finds it as it was.
         state = torch.get_rng_state()
         try:
             images = torch.stack([self._image(epoch, place) for epoch, place in items])
+        except DecodeError as error:
+            return error
         finally:
             torch.set_rng_state(state)
         return images, self.labels[[place for _, place in items]]
@@ -64,8 +67,11 @@ class _EvaluationView(Dataset[Batch]):
         self.preprocessing = preprocessing
         self.labels = torch.from_numpy(split.labels)
 
-    def __getitems__(self, places: list[int]) -> Batch:
-        images = [prepare(self.split.read(place), self.preprocessing) for place in places]
+    def __getitems__(self, places: list[int]) -> Batch | DecodeError:
+        try:
+            images = [prepare(self.split.read(place), self.preprocessing) for place in places]
+        except DecodeError as error:
+            return error
         return torch.stack(images), self.labels[places]
 
 
@@ -115,7 +121,7 @@ class training_batches:  # noqa: N801 - reads as the iterable that it is
     def __call__(self, epoch: int, first: int = 0) -> Iterator[Batch]:
         """Batches ``first``, ``first + 1``, ... of ``epoch``."""
         self._sampler.at(epoch, first)
-        return iter(self._loader)
+        return _unbroken(self._loader)
 
 
 def evaluation_batches(
@@ -124,7 +130,15 @@ def evaluation_batches(
     """Every image of the split once, in order, without augmentation."""
     places = list(range(len(split)))
     batches = [places[i : i + batch_size] for i in range(0, len(places), batch_size)]
-    return iter(_loader(_EvaluationView(split, preprocessing), batches, workers))
+    return _unbroken(_loader(_EvaluationView(split, preprocessing), batches, workers))
+
+
+def _unbroken(loader: Iterable[Batch | DecodeError]) -> Iterator[Batch]:
+    """Raise here what a worker met: raised there, it would come with the worker's traceback."""
+    for item in loader:
+        if isinstance(item, DecodeError):
+            raise item
+        yield item
 
 
 def _loader(view: Dataset[Batch], batches: object, workers: int) -> DataLoader[Batch]:

@@ -129,20 +129,42 @@ def _list_part(
             raise VertebraError(f"class '{name}' is in {base} but not in {root / 'train'}")
         for entry in _walk(base / name):
             if _is_image(entry):
-                yield os.path.relpath(entry, root), label_of[name]
+                yield _readable(os.path.relpath(entry, root)), label_of[name]
             else:
                 suffix = Path(entry).suffix.lower() or "no suffix"
                 ignored[suffix] = ignored.get(suffix, 0) + 1
 
 
+def _readable(name: str) -> str:
+    """``name`` if it can be written down: Linux allows names that are no text.
+
+    Raises:
+        VertebraError: it cannot.
+    """
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        shown = name.encode(errors="surrogateescape")
+        raise VertebraError(f"the name {shown!r} is not UTF-8; rename it") from None
+    return name
+
+
 def _subfolders(folder: Path) -> list[str]:
     with os.scandir(folder) as entries:
-        return sorted(e.name for e in entries if e.is_dir() and not e.name.startswith("."))
+        names = [e.name for e in entries if e.is_dir() and not e.name.startswith(".")]
+    return sorted(_readable(name) for name in names)
 
 
 def _walk(folder: Path) -> Iterator[str]:
     """Every file below ``folder`` but hidden ones, through links to folders too."""
+    seen: set[tuple[int, int]] = set()
     for base, folders, names in os.walk(folder, followlinks=True):
+        status = os.stat(base)  # noqa: PTH116 - as below
+        # A link to a folder above would list the same images again and again.
+        if (status.st_dev, status.st_ino) in seen:
+            folders.clear()
+            continue
+        seen.add((status.st_dev, status.st_ino))
         folders[:] = [name for name in folders if not name.startswith(".")]
         for name in names:
             if not name.startswith("."):

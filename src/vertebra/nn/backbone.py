@@ -122,11 +122,13 @@ class Backbone(nn.Module):
         Its numbers come from PyTorch's global generator. ``dropout`` None keeps the present rate.
 
         Raises:
-            VertebraError: a negative number of classes.
+            VertebraError: a negative number of classes, or a rate outside [0, 1).
         """
         if num_classes < 0:
             raise VertebraError(f"num_classes must be 0 or more, got {num_classes}")
-        self.head.reset(num_classes, dropout)
+        if dropout is not None and not 0 <= dropout < 1:
+            raise VertebraError(f"dropout must be at least 0 and below 1, got {dropout}")
+        self.head.reset(num_classes, dropout, like=next(self.stages.parameters()))
         self.num_classes = num_classes
 
     @property

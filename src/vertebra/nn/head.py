@@ -25,12 +25,9 @@ class Head(nn.Module):
         logits: Tensor = self.fc(self.dropout(self.embed(x)))
         return logits
 
-    def reset(self, num_classes: int, dropout: float | None = None) -> None:
-        """Put a fresh last layer in place, on the device and in the type of what it joins."""
-        reference = next(self.fc.parameters(), None)
-        self.fc = _classifier(self.num_features, num_classes)
-        if reference is not None:
-            self.fc.to(reference.device, reference.dtype)
+    def reset(self, num_classes: int, dropout: float | None, like: Tensor) -> None:
+        """Put a fresh last layer in place, on the device and in the type of ``like``."""
+        self.fc = _classifier(self.num_features, num_classes).to(like.device, like.dtype)
         if dropout is not None:
             self.dropout.p = dropout
 

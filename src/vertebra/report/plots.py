@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -28,14 +29,17 @@ def line_plot(
     The y axis is logarithmic where one value would flatten all others.
     """
     figure, axes = _figure(xlabel, ylabel)
-    for colour, (name, (x, y)) in zip(COLOURS, series.items(), strict=False):
+    for colour, (x, y) in zip(itertools.cycle(COLOURS), series.values(), strict=False):
         marker = "o" if len(x) < 2 else None
-        axes.plot(x, y, label=name, color=colour, linewidth=1.8, marker=marker)
+        axes.plot(x, y, color=colour, linewidth=1.8, marker=marker)
     values = sorted(value for _, y in series.values() for value in y)
     if values and values[0] > 0 and values[-1] > _STEEP * values[len(values) // 2]:
         axes.set_yscale("log")
     if len(series) > 1:
-        axes.legend(frameon=False, labelcolor=_INK)
+        # Named by hand: matplotlib leaves out what begins with an underscore.
+        legend = axes.legend(axes.get_lines(), list(series), frameon=False, labelcolor=_INK)
+        for text in legend.get_texts():
+            text.set_parse_math(False)
     return _svg(figure)
 
 
@@ -58,8 +62,9 @@ def _figure(xlabel: str, ylabel: str) -> tuple[Figure, Axes]:
 
     figure = NewFigure(figsize=_SIZE, layout="constrained")
     axes = figure.add_subplot()
-    axes.set_xlabel(xlabel, color=_INK)
-    axes.set_ylabel(ylabel, color=_INK)
+    # A dollar sign in a name is no formula.
+    axes.set_xlabel(xlabel, color=_INK, parse_math=False)
+    axes.set_ylabel(ylabel, color=_INK, parse_math=False)
     axes.tick_params(which="both", colors=_INK)
     axes.grid(visible=True, color=_INK, alpha=0.12, linewidth=0.8)
     for side, spine in axes.spines.items():

@@ -11,7 +11,8 @@ def count(number: int) -> str:
 def si(number: float, unit: str = "") -> str:
     """25557032 -> "25.56 M"; four digits at most."""
     for factor, prefix in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if abs(number) >= factor:
+        # What would round up to 1000 of a smaller unit is 1 of this one.
+        if float(f"{abs(number):.4g}") >= factor:
             return f"{number / factor:.4g} {prefix}{unit}"
     return f"{number:.4g} {unit}".rstrip()
 

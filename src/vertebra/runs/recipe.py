@@ -10,18 +10,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from vertebra.core import VertebraError, unknown
 
 _BUILT_IN = "recipes"
 
 
+_Share = Annotated[float, Field(gt=0, le=1)]
+_Decay = Annotated[float, Field(ge=0, lt=1)]
+
+
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class ModelSection(_Section):
@@ -45,8 +49,15 @@ class AugmentSection(_Section):
 
     crop: Literal["pad", "resized", "none"] = "pad"
     padding: int = Field(4, ge=0)
-    scale: tuple[float, float] = (0.35, 1.0)
+    scale: tuple[_Share, _Share] = (0.35, 1.0)
     flip: bool = False
+
+    @field_validator("scale")
+    @classmethod
+    def _ascending(cls, scale: tuple[float, float]) -> tuple[float, float]:
+        if scale[0] > scale[1]:
+            raise ValueError("Input should be the smaller share first")
+        return scale
 
 
 class DataSection(_Section):
@@ -64,7 +75,7 @@ class DataSection(_Section):
     resize: int | None = Field(None, ge=4)
     channels: Literal[1, 3] | None = None
     mean: tuple[float, ...] | None = None
-    std: tuple[float, ...] | None = None
+    std: tuple[Annotated[float, Field(gt=0)], ...] | None = None
     augment: AugmentSection = AugmentSection()
 
 
@@ -83,7 +94,7 @@ class TrainSection(_Section):
     optimizer: Literal["sgd", "adamw"] = "sgd"
     lr: float = Field(0.1, gt=0)
     momentum: float = Field(0.9, ge=0, lt=1)
-    betas: tuple[float, float] = (0.9, 0.999)
+    betas: tuple[_Decay, _Decay] = (0.9, 0.999)
     weight_decay: float = Field(5e-4, ge=0)
     warmup_epochs: float = Field(2.0, ge=0)
     label_smoothing: float = Field(0.0, ge=0, lt=1)
@@ -104,7 +115,7 @@ class Recipe(_Section):
     seed: int = Field(0, ge=0)
 
     @classmethod
-    def load(cls, source: str | Path, **changes: Any) -> Recipe:
+    def load(cls, source: str | Path, /, **changes: Any) -> Recipe:
         """Read a recipe and change some of it.
 
         Args:
@@ -161,7 +172,10 @@ def _read(source: str | Path) -> dict[str, Any]:
     if path.suffix in (".yaml", ".yml"):
         if not path.is_file():
             raise VertebraError(f"no recipe file {path}")
-        text = path.read_text()
+        try:
+            text = path.read_text(encoding="utf-8")
+        except UnicodeDecodeError:
+            raise VertebraError(f"{path} is not a recipe: it is not UTF-8 text") from None
     elif str(source) in list_recipes():
         text = files("vertebra.runs").joinpath(_BUILT_IN, f"{source}.yaml").read_text()
     else:
@@ -186,7 +200,12 @@ def _changed(content: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str
         place = result
         *sections, last = _full_key(key)
         for section in sections:
-            place[section] = dict(place.get(section) or {})
+            there = place.get(section) or {}
+            if not isinstance(there, Mapping):
+                raise VertebraError(
+                    f"recipe section '{section}' should be a mapping, got {there!r}"
+                )
+            place[section] = dict(there)
             place = place[section]
         place[last] = value
     return result
@@ -221,11 +240,20 @@ def _leaves(model: type[BaseModel]) -> list[tuple[str, ...]]:
     return paths
 
 
+def _known_part(location: list[str]) -> list[str]:
+    """A complaint's key without what pydantic adds: a place in a list, a union's branch."""
+    if location[:2] == ["model", "options"]:
+        return location[:3]
+    for leaf in _leaves(Recipe):
+        if tuple(location[: len(leaf)]) == leaf:
+            return list(leaf)
+    return location
+
+
 def _speaking(error: ValidationError) -> VertebraError:
     """The first complaint as one sentence that names the key, the value and what was expected."""
     first = error.errors()[0]
-    # Behind the key pydantic may name which branch of a union failed; the user has no use for it.
-    location = [str(part) for part in first["loc"]]
+    location = _known_part([str(part) for part in first["loc"]])
     key = ".".join(location)
     if first["type"] == "extra_forbidden":
         siblings = [
@@ -235,5 +263,5 @@ def _speaking(error: ValidationError) -> VertebraError:
         return unknown("recipe key", key, {".".join([*location[:-1], name]) for name in names})
     if first["type"] == "missing":
         return VertebraError(f"the recipe lacks '{key}'")
-    message = first["msg"].removeprefix("Input should be ")
+    message = first["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
     return VertebraError(f"recipe key '{key}' should be {message}, got {first['input']!r}")

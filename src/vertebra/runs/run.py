@@ -70,8 +70,8 @@ class Run:
         if not path.exists():
             return []
         # A line without its end is being written, or was when the run was killed.
-        complete = path.read_text().rpartition("\n")[0]
-        return [json.loads(line) for line in complete.splitlines()]
+        complete = path.read_bytes().rpartition(b"\n")[0]
+        return [json.loads(line) for line in complete.split(b"\n") if line]
 
     @property
     def epochs(self) -> list[dict[str, Any]]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 
 import torch
-from torch import Tensor, nn
+from torch import nn
+from torch.nn.modules.conv import _ConvNd
 from torch.optim import SGD, AdamW, Optimizer
 
 from vertebra.runs.recipe import TrainSection
@@ -14,19 +15,23 @@ from vertebra.runs.recipe import TrainSection
 def parameter_groups(net: nn.Module, weight_decay: float) -> list[dict[str, object]]:
     """Two groups: weights of convolutions and linear layers decay, all else does not.
 
-    Norm scales and biases have one dimension, or one per channel only; decaying them costs accuracy
-    (He et al., 2018, "Bag of Tricks", arXiv:1812.01187, section 3.1).
+    Decaying norm scales and biases costs accuracy (He et al., 2018, "Bag of Tricks",
+    arXiv:1812.01187, section 3.1).
     """
-    decayed = [p for p in net.parameters() if _is_weight(p)]
-    spared = [p for p in net.parameters() if not _is_weight(p)]
+    decayed: list[nn.Parameter] = []
+    spared: list[nn.Parameter] = []
+    seen: set[int] = set()
+    for module in net.modules():
+        for name, parameter in module.named_parameters(recurse=False):
+            if id(parameter) in seen:
+                continue
+            seen.add(id(parameter))
+            weight = name == "weight" and isinstance(module, nn.Linear | _ConvNd)
+            (decayed if weight else spared).append(parameter)
     return [
         {"params": decayed, "weight_decay": weight_decay},
         {"params": spared, "weight_decay": 0.0},
     ]
-
-
-def _is_weight(parameter: Tensor) -> bool:
-    return sum(size > 1 for size in parameter.shape) > 1
 
 
 def make_optimizer(net: nn.Module, section: TrainSection) -> Optimizer:
@@ -66,9 +71,10 @@ class WeightAverage:
     def update(self, net: nn.Module, step: int) -> None:
         """Move towards ``net`` after optimiser step ``step`` (counted from 1)."""
         decay = min(self.decay, (1 + step) / (10 + step))
+        learnt = {name for name, _ in net.named_parameters()}
         for name, value in net.state_dict().items():
             average = self.tensors[name]
-            if value.is_floating_point() and "running_" not in name:
+            if name in learnt:
                 average.lerp_(value, 1 - decay)
             else:
                 average.copy_(value)

@@ -85,19 +85,18 @@ class SparseConv(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.convs = nn.ModuleList()
+        # Plain lists and no buffers: the table is not a state, and survives a build on meta.
+        self.maps: list[list[int]] = []
         for seen in sorted({len(maps) for maps in TABLE_I}):
             columns = [maps for maps in TABLE_I if len(maps) == seen]
-            conv = nn.Conv2d(seen * len(columns), len(columns), 5, groups=len(columns))
-            self.convs.append(conv)
-            index = torch.tensor([m for maps in columns for m in maps])
-            # Not saved: it is the table, not something learnt.
-            self.register_buffer(f"maps{seen}", index, persistent=False)
+            self.convs.append(nn.Conv2d(seen * len(columns), len(columns), 5, groups=len(columns)))
+            self.maps.append([m for maps in columns for m in maps])
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, 6, H, W) -> (N, 16, H - 4, W - 4)."""
         outs = []
-        for seen, conv in zip((3, 4, 6), self.convs, strict=True):
-            outs.append(conv(x.index_select(1, self.get_buffer(f"maps{seen}"))))
+        for maps, conv in zip(self.maps, self.convs, strict=True):
+            outs.append(conv(x.index_select(1, torch.tensor(maps, device=x.device))))
         return torch.cat(outs, dim=1)
 
 

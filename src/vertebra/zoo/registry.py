@@ -150,7 +150,10 @@ def create(
 
     family = _family_of(name)
     row = family.variants[name]
-    channels = in_chans if in_chans is not None else (input_size or row.input_size)[0]
+    channels = row.input_size[0] if in_chans is None else in_chans
+    if in_chans is None and input_size is not None:
+        _image_size(input_size)
+        channels = input_size[0]
     request = Request(
         num_classes=_at_least(
             0, "num_classes", row.num_classes if num_classes is None else num_classes
@@ -158,7 +161,7 @@ def create(
         in_chans=_at_least(1, "in_chans", channels),
         dropout=_rate("dropout", dropout),
         drop_path=_rate("drop_path", drop_path),
-        input_size=(channels, *(input_size or row.input_size)[1:]),
+        input_size=(channels, *_image_size(input_size or row.input_size)),
         options=family.resolve_options(options),
         seed=int(torch.randint(2**31, (), device="cpu")) if seed is None else seed,
     )
@@ -179,13 +182,29 @@ def load_foreign(
     renames = _family_of(net.name).renames
     if source not in renames:
         raise unknown(f"source of weights for {net.name}", source, renames)
-    try:
-        net.load_state_dict(renames[source](state_dict), strict=True)
-    except RuntimeError as error:
-        first = str(error).strip().splitlines()
+    renamed = renames[source](state_dict)
+    # Compared before anything is copied: PyTorch would load what fits and complain afterwards.
+    ours = {name: tuple(value.shape) for name, value in net.state_dict().items()}
+    theirs = {name: tuple(value.shape) for name, value in renamed.items()}
+    wrong = sorted(
+        name for name in ours.keys() | theirs.keys() if ours.get(name) != theirs.get(name)
+    )
+    if wrong:
         raise VertebraError(
-            f"these {source} weights do not fit {net.name}: {' '.join(first[1:3]).strip()}"
-        ) from None
+            f"these {source} weights do not fit {net.name}: {wrong[0]} is "
+            f"{theirs.get(wrong[0], 'missing')} there and {ours.get(wrong[0], 'missing')} here "
+            f"({len(wrong)} such)"
+        )
+    net.load_state_dict(renamed, strict=True)
+
+
+def _image_size(size: tuple[int, int, int]) -> tuple[int, int]:
+    """(height, width) of (channels, height, width)."""
+    try:
+        _, height, width = size
+    except (TypeError, ValueError):
+        raise VertebraError(f"input_size should be like (3, 224, 224), got {size!r}") from None
+    return _at_least(1, "input_size's height", height), _at_least(1, "input_size's width", width)
 
 
 def _at_least(least: int, what: str, value: int) -> int:
