@@ -95,7 +95,7 @@ def _to_channels(image: Tensor, channels: int) -> Tensor:
         return image.expand(3, -1, -1).contiguous()
     # ITU-R 601 in 16-bit fixed point, rounded: a grey stays the grey it was.
     red, green, blue = image.to(torch.int32)
-    grey = (19595 * red + 38470 * green + 7471 * blue + 32768) >> 16
+    grey: Tensor = (19595 * red + 38470 * green + 7471 * blue + 32768) >> 16
     return grey.to(torch.uint8)[None]
 
 
