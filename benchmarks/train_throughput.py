@@ -3,8 +3,8 @@
 ResNet-18 from scratch on a folder of 64x64 JPEG files made here, the same batch, crops and
 optimiser on both sides, every core that this process may use. The plain loop is torchvision's
 reference recipe in its simplest form: ImageFolder (Pillow), v1 transforms, ToTensor, Normalize,
-float32, DataLoader workers. The two take turns (A B B A ...) in one process; each turn trains an
-epoch to warm up and is timed on the next. The last line is the ratio of the medians.
+float32, DataLoader workers. The two take turns (A B B A ...), each in a child process that trains
+an epoch to warm up and is timed on the next. The last line is the ratio of the medians.
 
     python benchmarks/train_throughput.py [--images 1536] [--rounds 4] [--workers 2]
 """
@@ -14,6 +14,8 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -42,23 +44,26 @@ def make_folder(root: Path, images: int) -> None:
             picture.save(folder / f"{index:05d}.jpg", quality=90)
 
 
-def ours(root: Path, out: Path, workers: int) -> float:
-    """Images a second of the second epoch of ``fit``, as its own timing log has it."""
-    recipe = vb.runs.Recipe.load(
-        "scratch-small",
-        model="resnet18",
-        data=str(root),
-        epochs=2,
-        warmup_epochs=1,
-        image_size=SIZE,
-        batch_size=BATCH,
-        padding=8,
-        flip=True,
-        workers=workers,
-    )
-    run = vb.train.fit(recipe, out)
-    last = (run.path / "timing.jsonl").read_text().splitlines()[-1]
+def ours(root: Path, out: Path) -> float:
+    """Images a second of the second epoch of ``vertebra train``, as its own timing log has it."""
+    settings = {"image_size": SIZE, "batch_size": BATCH, "padding": 8, "flip": "true"}
+    settings["warmup_epochs"] = 1
+    assignments = [part for k, v in settings.items() for part in ("--set", f"{k}={v}")]
+    command = ["-m", "vertebra", "train", str(root), "--model", "resnet18", "--epochs", "2"]
+    run([*command, *assignments, "--out", str(out), "--quiet"])
+    last = (out / "timing.jsonl").read_text().splitlines()[-1]
     return float(json.loads(last)["images_per_second"])
+
+
+def plain_process(root: Path, workers: int) -> float:
+    """The plain loop in a process of its own, as ours has one."""
+    return float(run([__file__, "--plain-on", str(root), "--workers", str(workers)]))
+
+
+def run(arguments: list[str]) -> str:
+    """Run Python and give what it printed."""
+    done = subprocess.run([sys.executable, *arguments], check=True, capture_output=True, text=True)
+    return done.stdout
 
 
 def plain(root: Path, workers: int) -> float:
@@ -107,8 +112,11 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=1536)
     parser.add_argument("--rounds", type=int, default=4)
     parser.add_argument("--workers", type=int, default=2, help="of the plain loop's DataLoader")
-    parser.add_argument("--our-workers", type=int, default=0)
+    parser.add_argument("--plain-on", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    if arguments.plain_on:
+        print(plain(arguments.plain_on, arguments.workers))
+        return
     rates: dict[str, list[float]] = {"vertebra": [], "plain": []}
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder) / "images"
@@ -117,10 +125,9 @@ def main() -> None:
             order = ("vertebra", "plain") if turn % 2 == 0 else ("plain", "vertebra")
             for name in order:
                 if name == "vertebra":
-                    out = Path(folder) / f"run{turn}"
-                    rate = ours(root, out, arguments.our_workers)
+                    rate = ours(root, Path(folder) / f"run{turn}")
                 else:
-                    rate = plain(root, arguments.workers)
+                    rate = plain_process(root, arguments.workers)
                 rates[name].append(rate)
                 print(f"round {turn + 1}  {name:<9} {rate:7.1f} images/s", flush=True)
     medians = {name: statistics.median(values) for name, values in rates.items()}

@@ -35,12 +35,14 @@ def command(
 ) -> None:
     """Train a classifier; ends with the run's path."""
     from vertebra.core import VertebraError
+    from vertebra.machine import keep_freed_memory
 
     given = {"data": data, "model": model, "epochs": epochs, "seed": seed}
     if resume is not None and (changes or out or any(v is not None for v in given.values())):
         raise VertebraError("--resume goes on with the run's own recipe; give nothing else with it")
     # Before the slow imports: a mistyped key should not cost five seconds.
     wanted = None if resume is not None else _recipe(recipe, given, changes or [])
+    keep_freed_memory()
     run = _fit(wanted, out, resume, quiet)
     if json:
         from vertebra.cli.summaries import run_document

@@ -1,6 +1,15 @@
 """This machine: what it is, what of it we may use, and the one loop that times a call."""
 
 from vertebra.machine.description import Machine, describe, usable_cores
+from vertebra.machine.memory import keep_freed_memory
 from vertebra.machine.timing import Timing, time_call, time_calls
 
-__all__ = ["Machine", "Timing", "describe", "time_call", "time_calls", "usable_cores"]
+__all__ = [
+    "Machine",
+    "Timing",
+    "describe",
+    "keep_freed_memory",
+    "time_call",
+    "time_calls",
+    "usable_cores",
+]

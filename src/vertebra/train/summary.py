@@ -195,20 +195,21 @@ def _network(page: Page, body: Anatomy) -> None:
     page.section(
         "Network",
         "Shapes for one image, channels first. Multiply-accumulates of convolutions and matrix "
-        "products, without bias and norm. The receptive field is the theoretical one, in pixels.",
+        "products, without bias and norm, and each stage's share of them. The field is the "
+        "theoretical receptive field in pixels.",
     )
     rows = [
         (
             stage.name,
             shape(stage.output_shape),
-            count(stage.params),
+            si(stage.params),
             si(stage.macs),
             percent(stage.macs / body.macs if body.macs else 0, 1),
             str(stage.receptive_field or "-"),
         )
         for stage in body.stages
     ]
-    page.table(("stage", "output", "parameters", "MACs", "of all", "receptive field"), rows, text=2)
+    page.table(("stage", "output", "params", "MACs", "share", "field"), rows, text=2)
 
 
 def _provenance(page: Page, run: Run) -> None:
