@@ -5,6 +5,7 @@ seed, epoch and its own name. So any number of workers, and a start in mid-epoch
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, cast
 
 import torch
@@ -18,6 +19,7 @@ from vertebra.data.transforms import augmentation, prepare
 from vertebra.runs.recipe import AugmentSection
 
 Batch = tuple[Tensor, Tensor]  # images uint8 (N, C, H, W), labels int64 (N,)
+Items = list[tuple[int, int]]  # (epoch, place in the split)
 
 
 def steps_per_epoch(samples: int, batch_size: int) -> int:
@@ -40,20 +42,29 @@ class _TrainingView(Dataset[Batch]):
         self.labels = torch.from_numpy(split.labels)
         self.transform = augmentation(augment, preprocessing)
 
-    def __getitems__(self, items: list[tuple[int, int]]) -> Batch | DecodeError:
-        # transforms v2 draws from the global generator: each image gets its own place in it, and
-        # the caller finds it as it was.
-        state = torch.get_rng_state()
+    def __getitems__(self, items: Items) -> Batch | DecodeError:
+        return self.augment(items, self.read(items))
+
+    def read(self, items: Items) -> list[Tensor] | DecodeError:
+        """The decoded images; draws nothing, so it may run in another thread."""
         try:
-            images = torch.stack([self._image(epoch, place) for epoch, place in items])
+            return [self.split.read(place) for _, place in items]
         except DecodeError as error:
             return error
+
+    def augment(self, items: Items, images: list[Tensor] | DecodeError) -> Batch | DecodeError:
+        """The batch. Leaves the global generator, which transforms v2 draws from, as it was."""
+        if isinstance(images, DecodeError):
+            return images
+        state = torch.get_rng_state()
+        try:
+            views = [self._view(*item, image) for item, image in zip(items, images, strict=True)]
         finally:
             torch.set_rng_state(state)
-        return images, self.labels[[place for _, place in items]]
+        return torch.stack(views), self.labels[[place for _, place in items]]
 
-    def _image(self, epoch: int, place: int) -> Tensor:
-        image = self.split.read(place)
+    def _view(self, epoch: int, place: int, image: Tensor) -> Tensor:
+        # Each image has its own place in the generator.
         seed = address(self.seed, "augment", epoch, self.split.id(place), 0)
         torch.default_generator.manual_seed(seed)
         return self.transform(image)
@@ -92,7 +103,7 @@ class _Epoch:
     def at(self, epoch: int, first: int) -> None:
         self.epoch, self.first = epoch, first
 
-    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+    def __iter__(self) -> Iterator[Items]:
         batches = epoch_order(self.samples, self.batch_size, self.seed, self.epoch)
         for places in batches[self.first :]:
             yield [(self.epoch, place) for place in places]
@@ -114,13 +125,15 @@ class training_batches:  # noqa: N801 - reads as the iterable that it is
         seed: int,
         workers: int = 0,
     ) -> None:
-        view = _TrainingView(split, preprocessing, augment, seed)
+        self._view = _TrainingView(split, preprocessing, augment, seed)
         self._sampler = _Epoch(len(split), batch_size, seed)
-        self._loader = _loader(view, self._sampler, workers)
+        self._loader = _loader(self._view, self._sampler, workers) if workers else None
 
     def __call__(self, epoch: int, first: int = 0) -> Iterator[Batch]:
         """Batches ``first``, ``first + 1``, ... of ``epoch``."""
         self._sampler.at(epoch, first)
+        if self._loader is None:
+            return _unbroken(_reading_ahead(self._view, self._sampler))
         return _unbroken(self._loader)
 
 
@@ -131,6 +144,22 @@ def evaluation_batches(
     places = list(range(len(split)))
     batches = [places[i : i + batch_size] for i in range(0, len(places), batch_size)]
     return _unbroken(_loader(_EvaluationView(split, preprocessing), batches, workers))
+
+
+def _reading_ahead(view: _TrainingView, batches: Iterable[Items]) -> Iterator[Batch | DecodeError]:
+    """Without workers: decode the next batch in a thread while this one is learnt from.
+
+    Only decoding is done ahead. Augmentation draws from a generator that all threads share.
+    """
+    with ThreadPoolExecutor(1) as pool:
+        waiting: tuple[Items, Future[list[Tensor] | DecodeError]] | None = None
+        for items in batches:
+            following = items, pool.submit(view.read, items)
+            if waiting is not None:
+                yield view.augment(waiting[0], waiting[1].result())
+            waiting = following
+        if waiting is not None:
+            yield view.augment(waiting[0], waiting[1].result())
 
 
 def _unbroken(loader: Iterable[Batch | DecodeError]) -> Iterator[Batch]:
