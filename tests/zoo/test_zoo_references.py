@@ -107,7 +107,7 @@ def _dense_c3(net: Backbone, weights: Weights) -> tuple[Tensor, Tensor]:
     layer = net.stages[1][2]
     for index, seen in enumerate((3, 4, 6)):
         kernel = weights[f"stages.1.2.convs.{index}.weight"]
-        maps = layer.get_buffer(f"maps{seen}").view(-1, seen)
+        maps = torch.tensor(layer.maps[index]).view(-1, seen)
         for planes, column in zip(kernel, maps, strict=True):
             dense = torch.zeros(6, 5, 5, dtype=kernel.dtype)
             dense[column] = planes
