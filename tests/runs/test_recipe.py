@@ -363,7 +363,10 @@ CHANGES = st.fixed_dictionaries(
         "device": st.none() | st.text(max_size=10),
         "options": st.dictionaries(
             st.text(max_size=8),
-            st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=8),
+            st.booleans()
+            | st.integers()
+            | st.floats(allow_nan=False, allow_infinity=False)
+            | st.text(max_size=8),
             max_size=3,
         ),
     },
