@@ -45,6 +45,9 @@ def refused(*arguments: str, says: str) -> None:
         (("train", "digits", "--recipe", "scratch-smal"), "did you mean scratch-small?"),
         (("train", "digits", "--recipe", "none.yaml"), "no recipe file none.yaml"),
         (("train",), "what shall it train on"),
+        (("train", "digits", "--epochs", "5", "--set", "epochs=3"), "'epochs' is given twice"),
+        (("train", "digits", "--set", "model.options.seed=3"), "unknown option"),
+        (("train", "digits", "--set", "device=meta"), "no device"),
         (("train", "nowhere"), "no such file or folder: nowhere"),
         (("train", "--resume", "nowhere"), "no run folder nowhere"),
         (("evaluate", "nowhere"), "no run folder nowhere"),
@@ -77,6 +80,18 @@ def test_a_class_without_images(make_folder: Callable[..., Path]) -> None:
 def test_one_class_only(make_folder: Callable[..., Path]) -> None:
     make_folder(classes=("dark",))
     refused("train", "images", says="only one class, 'dark'")
+
+
+@pytest.mark.parametrize("odd", ["__MACOSX", None])
+def test_folders_that_are_nearly_splits(
+    tmp_path: Path, make_folder: Callable[..., Path], odd: str | None
+) -> None:
+    """Not two classes called train and test."""
+    for split in ("train", "test") if odd else ("val", "test"):
+        make_folder(f"images/{split}")
+    if odd:
+        (tmp_path / "images" / odd / "x").mkdir(parents=True)
+    refused("train", "images", says="looks like a split")
 
 
 def test_images_all_broken(make_folder: Callable[..., Path]) -> None:

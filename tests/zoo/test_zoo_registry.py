@@ -427,3 +427,13 @@ def test_small_images_are_taken_whole_and_large_ones_cut() -> None:
     assert ours.interpolation == reference.interpolation.value
     small = _meta("resnet20").preprocessing
     assert small.size == small.resize == 32
+
+
+def test_weights_saved_before_batches_were_counted() -> None:
+    """Old files lack the counter of each batch norm, which nothing reads in evaluation."""
+    reference = torchvision.models.resnet18()
+    old = {k: v for k, v in reference.state_dict().items() if "num_batches_tracked" not in k}
+    net = create("resnet18", seed=1)
+    vertebra.zoo.load_foreign(net, old)
+    x = torch.zeros(1, 3, 64, 64)
+    assert torch.allclose(net.eval()(x), reference.eval()(x), atol=1e-6)

@@ -13,14 +13,20 @@ if TYPE_CHECKING:
     from vertebra.runs import Recipe, Run
 
 
+DEFAULT = "scratch-small"
+
+
 def command(
     data: Annotated[
         str | None, typer.Argument(help="'digits', or a folder with one subfolder a class.")
     ] = None,
     model: Annotated[str | None, typer.Option("--model", "-m", help="The network.")] = None,
     recipe: Annotated[
-        str, typer.Option(help="A built-in recipe, or a YAML file such as a run's recipe.yaml.")
-    ] = "scratch-small",
+        str | None,
+        typer.Option(
+            help="A built-in recipe (scratch-small if not given), or a run's recipe.yaml."
+        ),
+    ] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the training images.")] = None,
     seed: Annotated[int | None, typer.Option(help="Of weights, order and augmentation.")] = None,
     changes: Annotated[
@@ -38,10 +44,11 @@ def command(
     from vertebra.machine import keep_freed_memory
 
     given = {"data": data, "model": model, "epochs": epochs, "seed": seed}
-    if resume is not None and (changes or out or any(v is not None for v in given.values())):
+    others = [changes, out, recipe, *given.values()]
+    if resume is not None and any(value not in (None, []) for value in others):
         raise VertebraError("--resume goes on with the run's own recipe; give nothing else with it")
     # Before the slow imports: a mistyped key should not cost five seconds.
-    wanted = None if resume is not None else _recipe(recipe, given, changes or [])
+    wanted = None if resume is not None else _recipe(recipe or DEFAULT, given, changes or [])
     keep_freed_memory()
     run = _fit(wanted, out, resume, quiet)
     if json:
@@ -62,7 +69,11 @@ def _recipe(source: str, given: dict[str, Any], changes: list[str]) -> Recipe:
     file = source.endswith((".yaml", ".yml"))
     if "data" not in named and not file:
         raise VertebraError("what shall it train on? Name 'digits' or a folder of class folders")
-    recipe = Recipe.load(source, **named, **dict(split_assignment(text) for text in changes))
+    for key, value in map(split_assignment, changes):
+        if key in named:
+            raise VertebraError(f"'{key}' is given twice")
+        named[key] = value
+    recipe = Recipe.load(source, **named)
     get(recipe.model.name)
     return recipe
 

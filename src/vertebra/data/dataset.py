@@ -224,10 +224,9 @@ def open_labelled(
     if not len(good):
         raise _nothing_left(opened)
     chosen = "all"
-    if opened.given is not None:
-        there = opened.given[good]
-        chosen = next(name for name in ("test", "val", "train") if (there == name).any())
-        good = good[there == chosen]
+    if opened.given is not None and (opened.given[good] == "test").any():
+        chosen = "test"
+        good = good[opened.given[good] == chosen]
     return Split(chosen, opened, good, channels), broken
 
 

@@ -74,10 +74,14 @@ def open_folder(root: Path, *, training: bool = True) -> FolderSource:
     folders = _subfolders(root)
     if not folders:
         raise VertebraError(_no_classes(root))
-    split = all(name in SPLIT_NAMES for name in folders) and ("train" in folders or not training)
-    parts = {name: SPLIT_NAMES[name] for name in folders} if split else {"": None}
+    named = {name: SPLIT_NAMES.get(name.lower()) for name in folders}
+    trained = [name for name, part in named.items() if part == "train"]
+    split = None not in named.values() and (bool(trained) or not training)
+    if not split:
+        _refuse_near_miss(root, named)
+    parts = named if split else {"": None}
     if training:
-        classes = _classes(root / "train" if split else root)
+        classes = _classes(root / trained[0] if split else root)
     else:
         classes = tuple(sorted({name for part in parts for name in _classes(root / part)}))
     rows: list[tuple[str, int, str]] = []
@@ -100,6 +104,23 @@ def open_folder(root: Path, *, training: bool = True) -> FolderSource:
         given=given,
         notes=_notes(ignored),
     )
+
+
+def _refuse_near_miss(root: Path, named: dict[str, str | None]) -> None:
+    """Folders named like splits, with folders in them, beside others: no classes called "train".
+
+    Raises:
+        VertebraError: there is one.
+    """
+    for name, part in named.items():
+        if part is not None and _subfolders(root / name) and not _holds_images(root / name):
+            others = [other for other, kind in named.items() if kind is None]
+            what = f"beside '{others[0]}'" if others else "without a train folder"
+            raise VertebraError(f"{root / name} looks like a split, but stands {what}")
+
+
+def _holds_images(folder: Path) -> bool:
+    return any(_is_image(entry.name) for entry in folder.iterdir())
 
 
 def image_files(path: Path) -> list[Path]:

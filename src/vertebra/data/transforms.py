@@ -18,18 +18,19 @@ Transform = Callable[[Tensor], Tensor]
 def prepare(image: Tensor, preprocessing: Preprocessing) -> Tensor:
     """The evaluation view: uint8 (C, H, W) -> uint8 (C, size, size).
 
-    The shorter side is resized (bilinear, antialiased), the centre is cut out.
+    The shorter side is resized (antialiased), the centre is cut out.
     """
-    resized = resize_shorter(image, preprocessing.resize)
+    resized = resize_shorter(image, preprocessing.resize, preprocessing.interpolation)
     cropped: Tensor = tvf.center_crop(resized, [preprocessing.size, preprocessing.size])
     return cropped
 
 
-def resize_shorter(image: Tensor, size: int) -> Tensor:
+def resize_shorter(image: Tensor, size: int, interpolation: str = "bilinear") -> Tensor:
     """Resize the shorter side to ``size`` pixels; an image that fits is returned as it is."""
     if min(image.shape[-2:]) == size:
         return image
-    resized: Tensor = tvf.resize(image, [size], antialias=True)
+    mode = v2.InterpolationMode(interpolation)
+    resized: Tensor = tvf.resize(image, [size], interpolation=mode, antialias=True)
     return resized
 
 

@@ -1,4 +1,4 @@
-"""The one timing loop: everything here that reports a duration measured it with this."""
+"""The one timing loop, for comparing calls side by side."""
 
 import gc
 import statistics

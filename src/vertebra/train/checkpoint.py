@@ -56,6 +56,7 @@ def save_checkpoint(run: Run, checkpoint: Checkpoint, step: int, best: bool) -> 
     folder = run.path / CHECKPOINTS
     try:
         folder.mkdir(exist_ok=True)
+        sync_folder(run.path)
         final = _free_name(folder, step)
         _write_folder(folder / f"{_TEMPORARY}{final.name}", final, checkpoint)
         if best:

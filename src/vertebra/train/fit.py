@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -21,7 +22,7 @@ from vertebra.train.loop import Job, restore, train
 from vertebra.train.observers import MetricsLog, TimingLog
 from vertebra.train.optim import WeightAverage, make_optimizer
 from vertebra.train.own_data import unchanged_dataset
-from vertebra.train.rules import preprocessing_of, resolve
+from vertebra.train.rules import check_device, preprocessing_of, resolve
 from vertebra.train.settings import device_of, settings
 from vertebra.train.summary import finish
 from vertebra.zoo.of_recipe import build
@@ -70,6 +71,8 @@ def fit(
     machine = describe()
     if resume is not None:
         run = Run.open(resume)
+        check_device(run.recipe.train.device or "cpu")
+        _tell_of_changes(run, machine, tell)
         dataset = unchanged_dataset(run)
     else:
         assert recipe is not None
@@ -193,6 +196,15 @@ def _tell_of(dataset: ImageDataset, tell: Tell) -> None:
         count = len(dataset.skipped)
         rest = f" and {count - 1} more, all named in {DATA}" if count > 1 else f", named in {DATA}"
         tell(f"skipped an image that cannot be decoded: {first.id} ({first.reason}){rest}")
+
+
+def _tell_of_changes(run: Run, machine: Machine, tell: Tell) -> None:
+    """What differs from where the run began: there the numbers go on in other last digits."""
+    then, now = run.environment, environment(machine)
+    for what in ("packages", "machine", "gpu"):
+        # Through JSON, which knows no tuples.
+        if then.get(what) != json.loads(json.dumps(now[what])):
+            tell(f"{what} changed since the run began: its numbers will differ in the last digits")
 
 
 def _say_nothing(_text: str) -> None:

@@ -17,6 +17,7 @@ import threading
 from collections.abc import Iterator
 
 GRACE = 1.5  # seconds
+SAVING_GRACE = 60.0
 EXIT_CODE = 130  # what shells report for a process that SIGINT ended
 
 
@@ -25,6 +26,7 @@ class Interrupt:
 
     def __init__(self) -> None:
         self.requested = False
+        self.saving = False
 
 
 @contextlib.contextmanager
@@ -46,7 +48,10 @@ def catching(farewell: str) -> Iterator[Interrupt]:
             received = reader.recv(16)
             if not received or finished.is_set():
                 return
-            if signal.SIGINT in received and not finished.wait(GRACE):
+            if signal.SIGINT not in received or finished.wait(GRACE):
+                continue
+            # The state of a large network takes longer to reach the disk; that is worth waiting.
+            if not (interrupt.saving and finished.wait(SAVING_GRACE)):
                 sys.stderr.write(f"\n{farewell}\n")
                 sys.stderr.flush()
                 os._exit(EXIT_CODE)

@@ -95,6 +95,7 @@ def train(job: Job, interrupt: Interrupt) -> bool:
         job.announce(Event.EPOCH_START)
         job.net.train()
         if not train_epoch(job, batches(progress.epoch, progress.step_in_epoch), interrupt):
+            interrupt.saving = True
             save(job, best=False)
             return False
         metrics = validate(job)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import time
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vertebra.core import VertebraError
+from vertebra.core import VertebraError, sync_folder
 from vertebra.runs import Event, Moment
 
 # Steps whose loss waits on its device before it is read: reading one makes a GPU wait.
@@ -27,6 +28,9 @@ class MetricsLog:
     def __init__(self, path: Path, keep_bytes: int = 0) -> None:
         """Open ``path`` and cut it back to its first ``keep_bytes``."""
         self._file = path.open("ab")
+        sync_folder(path.parent)
+        if self._file.tell() < keep_bytes:
+            raise VertebraError(f"{path} is shorter than its checkpoint says; it cannot go on")
         self._file.truncate(keep_bytes)
         self._file.seek(0, os.SEEK_END)
         self._waiting: list[tuple[int, int, float, Tensor]] = []
@@ -45,6 +49,13 @@ class MetricsLog:
                 self._write_steps()
         elif event is Event.EPOCH_END:
             self._write_steps()
+            for name, value in moment.metrics.items():
+                if not math.isfinite(value):
+                    raise VertebraError(
+                        f"{name} became {value} in epoch {moment.epoch}; the last checkpoint is "
+                        f"from before. A lower learning rate or fp32 may help",
+                        exit_code=1,
+                    )
             self.write(
                 {"kind": "epoch", "epoch": moment.epoch, "step": moment.step} | dict(moment.metrics)
             )
@@ -70,8 +81,10 @@ class MetricsLog:
     def _write_steps(self) -> None:
         if not self._waiting:
             return
-        losses = torch.stack([row[3] for row in self._waiting]).float().tolist()
-        for (step, epoch, rate, _), loss in zip(self._waiting, losses, strict=True):
+        # Taken out first: what is raised below must not be written again when the log closes.
+        rows, self._waiting = self._waiting, []
+        losses = torch.stack([row[3] for row in rows]).float().tolist()
+        for (step, epoch, rate, _), loss in zip(rows, losses, strict=True):
             if loss != loss or abs(loss) == float("inf"):
                 raise VertebraError(
                     f"the loss became {loss} at step {step}, epoch {epoch + 1}; the last "
@@ -79,7 +92,6 @@ class MetricsLog:
                     exit_code=1,
                 )
             self.write({"kind": "step", "step": step, "epoch": epoch, "lr": rate, "loss": loss})
-        self._waiting.clear()
 
 
 class TimingLog:

@@ -51,20 +51,22 @@ def predict(
     """
     run = run if isinstance(run, Run) else Run.open(run)
     files = [file for path in paths for file in image_files(Path(path))]
+    if not files:
+        raise VertebraError("no image was named")
     device = device_of(run.recipe)
     net = load_model(run, checkpoint).to(device)
     names = output_names(run.recipe, run.classes)
     predictions: list[Prediction] = []
     skipped: list[Skipped] = []
     for some in _groups(files, BATCH):
-        images = dict(_decoded(run, some, skipped))
+        images = list(_decoded(run, some, skipped))
         if not images:
             continue
-        batch = torch.stack(list(images.values()))
+        batch = torch.stack([image for _, image in images])
         unlabelled = iter([(batch, torch.zeros(len(batch), dtype=torch.int64))])
         with settings(run.recipe):
             rows, _ = classify(net, unlabelled, run.preprocessing, device, run.recipe.train)
-        for path, row in zip(images, rows, strict=True):
+        for (path, _), row in zip(images, rows, strict=True):
             best = sorted(range(len(row)), key=lambda place: -row[place])[:TOP]
             predictions.append(Prediction(path, tuple((names[i], float(row[i])) for i in best)))
     if not predictions:

@@ -115,15 +115,20 @@ def _check(recipe: Recipe, dataset: ImageDataset) -> None:
             f"train.warmup_epochs ({recipe.train.warmup_epochs:g}) is longer than the run "
             f"({recipe.train.epochs} epochs)"
         )
-    _check_device(recipe.train.device or "cpu")
+    check_device(recipe.train.device or "cpu")
 
 
-def _check_device(name: str) -> None:
+def check_device(name: str) -> None:
+    """Refuse a device that is not there.
+
+    Raises:
+        VertebraError: no device of that name, or not on this machine.
+    """
     try:
         device = torch.device(name)
     except RuntimeError:
-        raise VertebraError(
-            f"train.device '{name}' is no device; use cpu, cuda or cuda:1"
-        ) from None
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise VertebraError("train.device is cuda, but PyTorch finds no GPU it can use")
+        device = None
+    if device is None or device.type not in ("cpu", "cuda"):
+        raise VertebraError(f"train.device '{name}' is no device; use cpu, cuda or cuda:1")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise VertebraError(f"train.device is {name}, but PyTorch finds no such GPU")

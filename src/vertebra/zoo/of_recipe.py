@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from vertebra.zoo.registry import create
+from vertebra.zoo.registry import create, family_of
 
 if TYPE_CHECKING:
     from vertebra.nn import Backbone
@@ -15,7 +15,8 @@ def build(recipe: Recipe) -> Backbone:
     """The network that a resolved recipe asks for, with its initial weights."""
     model, data = recipe.model, recipe.data
     size, channels = data.image_size or 0, model.in_chans or 0
-    options: dict[str, Any] = dict(model.options)
+    # Checked here, since an option may be called as an argument of create is.
+    options: dict[str, Any] = family_of(model.name).resolve_options(model.options)
     return create(
         model.name,
         model.num_classes,

@@ -106,7 +106,7 @@ def load_families() -> dict[str, Family]:
     return {family.name: family for family in families}
 
 
-def _family_of(name: str) -> Family:
+def family_of(name: str) -> Family:
     """The family whose table has the row ``name``: the table, not the catalogue, decides."""
     for family in load_families().values():
         if name in family.variants:
@@ -122,6 +122,7 @@ def create(
     dropout: float | None = None,
     drop_path: float | None = None,
     input_size: tuple[int, int, int] | None = None,
+    weights: None = None,
     seed: int | None = None,
     **options: Any,
 ) -> Backbone:
@@ -136,6 +137,7 @@ def create(
         drop_path: rate of stochastic depth at the last block; None for none.
         input_size: (channels, height, width) for networks whose weights depend on it; None for as
             published.
+        weights: None; pretrained weights are loaded by :func:`load_foreign`.
         seed: for the initial weights; None takes one from PyTorch's global generator.
         **options: the family's own switches (``get(name).options``).
 
@@ -148,7 +150,9 @@ def create(
     """
     import torch
 
-    family = _family_of(name)
+    if weights is not None:
+        raise VertebraError("weights takes None only; load a state dict with load_foreign")
+    family = family_of(name)
     row = family.variants[name]
     channels = row.input_size[0] if in_chans is None else in_chans
     if in_chans is None and input_size is not None:
@@ -179,13 +183,17 @@ def load_foreign(
     Raises:
         VertebraError: the family knows no such source, or names or shapes do not fit.
     """
-    renames = _family_of(net.name).renames
+    renames = family_of(net.name).renames
     if source not in renames:
         raise unknown(f"source of weights for {net.name}", source, renames)
     renamed = renames[source](state_dict)
+    for name, value in net.state_dict().items():
+        # Files from before PyTorch counted batches lack the counter, which evaluation never reads.
+        if name.endswith(".num_batches_tracked"):
+            renamed.setdefault(name, value)
     # Compared before anything is copied: PyTorch would load what fits and complain afterwards.
     ours = {name: tuple(value.shape) for name, value in net.state_dict().items()}
-    theirs = {name: tuple(value.shape) for name, value in renamed.items()}
+    theirs = {name: tuple(getattr(value, "shape", ())) for name, value in renamed.items()}
     wrong = sorted(
         name for name in ours.keys() | theirs.keys() if ours.get(name) != theirs.get(name)
     )
