@@ -18,8 +18,8 @@ from vertebra.runs import Recipe
 from vertebra.zoo import get
 from vertebra.zoo.of_recipe import build
 
-# Above this share of depthwise multiply-accumulates, bfloat16 costs more in conversions than it
-# saves in arithmetic on CPUs (a MobileNet loses where a ResNet gains 1.8 times).
+# Depthwise convolutions are bound by memory: bfloat16 saves little arithmetic there and pays for
+# its conversions. Dense networks gain about 1.7 times on a CPU that has it (see docs/decisions).
 MOST_DEPTHWISE = 0.05
 
 
