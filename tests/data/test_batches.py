@@ -229,15 +229,25 @@ def test_augmentation_depends_on_the_id_and_not_on_the_place(digits: Split) -> N
 # The pixels
 
 
-def test_padded_crop_is_torchvisions() -> None:
-    crop = v2.RandomCrop(32, padding=4)
-    ours = augmentation(PAD, GREY)
+@pytest.mark.parametrize("padding", [0, 1, 4, 40])
+@pytest.mark.parametrize("flip", [False, True])
+@pytest.mark.parametrize("shape", [(1, 32, 32), (3, 32, 47), (3, 60, 32), (3, 33, 33)])
+def test_padded_crop_is_torchvisions(shape: tuple[int, ...], padding: int, flip: bool) -> None:
+    section = AugmentSection(crop="pad", padding=padding, flip=flip)
+    ours = augmentation(section, Preprocessing(32, min(shape[1:]), (0.5,), (0.25,)))
+    reference = [v2.RandomCrop(32, padding=padding or None)]
+    reference += [v2.RandomHorizontalFlip()] if flip else []
+    image = torch.randint(0, 256, shape, dtype=torch.uint8)
+    before = image.clone()
+    views = set()
     for seed in range(30):
-        image = torch.randint(0, 256, (1, 32, 32), dtype=torch.uint8)
         torch.manual_seed(seed)
-        expected = crop(image)
+        expected = v2.Compose(reference)(image)
         torch.manual_seed(seed)
         assert torch.equal(ours(image), expected)
+        views.add(expected.numpy().tobytes())
+    assert len(views) > 1 or (padding == 0 and shape == (1, 32, 32) and not flip)
+    assert torch.equal(image, before), "the caller may keep the image"
 
 
 def test_resized_crop_is_torchvisions() -> None:
@@ -314,7 +324,7 @@ def test_a_file_that_breaks_during_training_is_named(tmp_path: Path, workers: in
         folder = tmp_path / "ab"[number % 2]
         folder.mkdir(exist_ok=True)
         Image.new("RGB", (24, 24)).save(folder / f"{number}.png")
-    split = open_dataset(tmp_path).train
+    split = open_dataset(tmp_path, keep_gib=0).train
     broken = split.id(0)
     (tmp_path / broken).write_bytes(b"")
     batches = training_batches(split, SMALL, PAD, len(split), 0, workers=workers)

@@ -19,6 +19,7 @@ from vertebra.data.card import DataCard, Skipped
 from vertebra.data.decode import DecodeError
 from vertebra.data.digits import open_digits
 from vertebra.data.folder import open_folder
+from vertebra.data.kept import KeptImages, default_limit
 from vertebra.data.split import stratified_split
 from vertebra.machine import usable_cores
 
@@ -162,6 +163,7 @@ def open_dataset(
     channels: int | None = None,
     known_broken: Sequence[Skipped] | None = None,
     progress: Callable[[int, int], None] | None = None,
+    keep_gib: float | None = None,
 ) -> ImageDataset:
     """Open labelled images.
 
@@ -171,12 +173,14 @@ def open_dataset(
         channels: 1 (grey) or 3 (RGB); None for the source's own.
         known_broken: images to leave out; None decodes every file once to find them.
         progress: called with (checked, total) while files are checked.
+        keep_gib: memory for decoded images, in GiB; None: one, or an eighth of the machine's.
 
     Raises:
         VertebraError: nothing usable is there; the message says what was expected.
     """
     digits = str(source) == "digits"
-    opened: Source = open_digits() if digits else open_folder(Path(source))
+    limit = default_limit() if keep_gib is None else int(keep_gib * 2**30)
+    opened: Source = open_digits() if digits else open_folder(Path(source), kept=KeptImages(limit))
     channels = channels or opened.native_channels
     if known_broken is None:
         known_broken = () if digits else _broken(opened, channels, progress)

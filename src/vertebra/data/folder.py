@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from vertebra.core import VertebraError
 from vertebra.data.decode import decode
+from vertebra.data.kept import KeptImages
 
 EXTENSIONS = frozenset(
     (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm")
@@ -38,6 +39,7 @@ class FolderSource:
     notes: tuple[str, ...]
     native_size: int | None = None
     native_channels: int = 3
+    kept: KeptImages = field(default_factory=lambda: KeptImages(0), repr=False, compare=False)
 
     @property
     def name(self) -> str:
@@ -45,23 +47,26 @@ class FolderSource:
         return str(self.root)
 
     def read(self, index: int, channels: int) -> Tensor:
-        """Image ``index`` as uint8 (channels, H, W).
+        """Image ``index`` as uint8 (channels, H, W); not to be written to, for it may be kept.
 
         Raises:
             DecodeError: the file cannot be decoded.
         """
-        return decode(self.root / self.ids[index], channels)
+        path = self.root / self.ids[index]
+        return self.kept.get((index, channels), lambda: decode(path, channels))
 
     def stamp(self, index: int) -> str:
         """What the dataset's fingerprint takes from this file: its name and its size in bytes."""
         return f"{self.ids[index]}\0{(self.root / self.ids[index]).stat().st_size}"
 
 
-def open_folder(root: Path, *, training: bool = True) -> FolderSource:
+def open_folder(
+    root: Path, *, training: bool = True, kept: KeptImages | None = None
+) -> FolderSource:
     """List the images below ``root``: ``class/...`` or ``train|val|test/class/...``.
 
     With ``training`` off there need not be a training split, and a class may be empty or the only
-    one: enough to evaluate on.
+    one: enough to evaluate on. ``kept`` holds what is decoded; None: nothing is kept.
 
     Raises:
         VertebraError: the path is missing or no folder, has no class folders, a class has no
@@ -103,6 +108,7 @@ def open_folder(root: Path, *, training: bool = True) -> FolderSource:
         classes=classes,
         given=given,
         notes=_notes(ignored),
+        kept=kept or KeptImages(0),
     )
 
 

@@ -66,7 +66,9 @@ class DataSection(_Section):
     Sizes are in pixels: the shorter side is resized to ``resize``, of which ``image_size`` is cut.
     None: the source's own size (digits: 32) or the network's. ``mean`` and ``std`` are per channel,
     for values in [0, 1]; None: ImageNet's. ``split_seed`` decides who is in which split where the
-    source does not, apart from the run's ``seed`` so that seeds can be compared.
+    source does not, apart from the run's ``seed`` so that seeds can be compared. ``keep_gib``:
+    decoded images kept in memory, in GiB at most; it changes speed only. None: one, or an eighth of
+    the machine's memory if that is less.
     """
 
     source: str
@@ -76,6 +78,7 @@ class DataSection(_Section):
     channels: Literal[1, 3] | None = None
     mean: tuple[float, ...] | None = None
     std: tuple[Annotated[float, Field(gt=0)], ...] | None = None
+    keep_gib: float | None = Field(None, ge=0)
     augment: AugmentSection = AugmentSection()
 
 

@@ -90,7 +90,13 @@ def _begin(
     """Check everything that can be checked, then make the run folder."""
     folder = None if out is None else _free_folder(Path(out))
     data = recipe.data
-    dataset = open_dataset(data.source, data.split_seed, channels=data.channels, progress=checking)
+    dataset = open_dataset(
+        data.source,
+        data.split_seed,
+        channels=data.channels,
+        progress=checking,
+        keep_gib=data.keep_gib,
+    )
     _tell_of(dataset, tell)
     resolved = resolve(recipe, dataset, machine)
     folder = folder or _default_folder(resolved)

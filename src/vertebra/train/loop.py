@@ -143,7 +143,7 @@ def train_step(job: Job, images: Tensor, targets: Tensor) -> tuple[Tensor, Tenso
 
     for group in job.optimizer.param_groups:
         group["lr"] = moment.learning_rate
-    torch.manual_seed(address(job.recipe.seed, "dropout", step, 0, 0))
+    seed_generator(job.device, address(job.recipe.seed, "dropout", step, 0, 0))
     with autocast(job.device, section.precision):
         logits = job.net.forward_train(moment.images).logits.float()
     loss = F.cross_entropy(logits, targets, label_smoothing=section.label_smoothing)
@@ -160,6 +160,15 @@ def train_step(job: Job, images: Tensor, targets: Tensor) -> tuple[Tensor, Tenso
         job.average.update(job.net, step + 1)
     job.announce(Event.AFTER_STEP)
     return loss, logits
+
+
+def seed_generator(device: torch.device, seed: int) -> None:
+    """Seed what dropout draws from on ``device``."""
+    if device.type == "cpu":
+        # torch.manual_seed also formats a stack trace for every kind of accelerator there might be.
+        torch.default_generator.manual_seed(seed)
+    else:
+        torch.manual_seed(seed)
 
 
 def validate(job: Job) -> dict[str, float]:

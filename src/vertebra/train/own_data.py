@@ -16,7 +16,11 @@ def unchanged_dataset(run: Run) -> ImageDataset:
     recipe, card = run.recipe.data, run.card
     broken = [Skipped(**entry) for entry in card["skipped"]]
     dataset = open_dataset(
-        recipe.source, recipe.split_seed, channels=recipe.channels, known_broken=broken
+        recipe.source,
+        recipe.split_seed,
+        channels=recipe.channels,
+        known_broken=broken,
+        keep_gib=recipe.keep_gib,
     )
     then, now = card["fingerprint"], dataset.card.fingerprint
     if then != now:
