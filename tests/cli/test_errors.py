@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -53,6 +54,7 @@ def refused(*arguments: str, says: str) -> None:
         (("evaluate", "nowhere"), "no run folder nowhere"),
         (("predict", "nowhere", "x.png"), "no run folder nowhere"),
         (("models", "nothing*"), "no model matches"),
+        (("show", "resnet50", "--image-size", "0"), "--image-size"),
         (("models", "--family", "resne"), "did you mean resnet?"),
         (("tarin", "digits"), "tarin"),
         (("train", "digits", "--modle", "resnet20"), "--modle"),
@@ -155,6 +157,21 @@ def test_nothing_to_predict(finished: Path, tmp_path: Path) -> None:
     refused("predict", str(finished / "run"), "x.png", says="x.png")
     refused("predict", str(finished / "run"), "none", says="no images in none")
     refused("predict", str(finished / "run"), "gone.png", says="gone.png")
+
+
+def test_a_folder_that_cannot_be_listed(
+    make_folder: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, listed = make_folder(), os.scandir
+
+    def scandir(path: str) -> object:
+        if str(path).endswith("light"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return listed(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    refused("train", str(root), says="light: Permission denied")
+    refused("train", str(root.parent), says="light: Permission denied")
 
 
 def test_errors_carry_their_exit_code() -> None:

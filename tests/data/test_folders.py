@@ -482,7 +482,8 @@ def test_to_evaluate_on_one_class_is_enough(tmp_path: Path) -> None:
     fill(tmp_path, ["cat"])
     (tmp_path / "dog").mkdir()
     (tmp_path / "cat" / "00.png").write_bytes(b"broken")
-    split, skipped = open_labelled(tmp_path)
+    opened = open_labelled(tmp_path)
+    split, skipped = opened.split, opened.skipped
     assert split.source.classes == ("cat", "dog")
     assert len(split) == 9
     assert [entry.id for entry in skipped] == ["cat/00.png"]
@@ -491,8 +492,39 @@ def test_to_evaluate_on_one_class_is_enough(tmp_path: Path) -> None:
 def test_to_evaluate_takes_the_test_folder_or_what_is_asked_for(tmp_path: Path) -> None:
     for name, count in {"train": 9, "val": 4, "test": 2}.items():
         fill(tmp_path / name, ["cat", "dog"], count)
-    assert members(open_labelled(tmp_path)[0]) == members(open_dataset(tmp_path).test)
-    assert members(open_labelled(tmp_path, "val")[0]) == members(open_dataset(tmp_path).val)
+    dataset = open_dataset(tmp_path)
+    assert members(open_labelled(tmp_path).split) == members(dataset.test)
+    for name in ("train", "val", "test"):
+        found = open_labelled(tmp_path, name).split
+        assert found.name == name
+        assert members(found) == members(dataset.split(name))
+
+
+def test_to_evaluate_needs_no_train_folder(tmp_path: Path) -> None:
+    for name, count in {"val": 4, "test": 2}.items():
+        fill(tmp_path / name, ["cat", "dog"], count)
+    (tmp_path / "val" / "cat" / "notes.txt").write_text("no image")
+    assert len(open_labelled(tmp_path).split) == 4
+    opened = open_labelled(tmp_path, "val")
+    assert len(opened.split) == 8
+    assert opened.notes == ("passed over files that are no images: 1 .txt",)
+
+
+def test_to_evaluate_a_share_of_train_is_val_as_in_training(tmp_path: Path) -> None:
+    for name, count in {"train": 20, "test": 2}.items():
+        fill(tmp_path / name, ["cat", "dog"], count)
+    dataset = open_dataset(tmp_path, seed=3)
+    for name in ("train", "val"):
+        assert members(open_labelled(tmp_path, name, 3).split) == members(dataset.split(name))
+
+
+def test_to_evaluate_a_split_with_nothing_readable_is_an_error(tmp_path: Path) -> None:
+    for name in ("train", "val"):
+        fill(tmp_path / name, ["cat", "dog"], 4)
+    for path in (tmp_path / "val").rglob("*.png"):
+        path.write_bytes(b"broken")
+    with pytest.raises(VertebraError, match=r"images of 'val' in .* can be decoded"):
+        open_labelled(tmp_path, "val")
 
 
 def test_image_files_are_found_at_any_depth_in_order(tmp_path: Path) -> None:
@@ -569,6 +601,6 @@ def test_digits_are_named_alike_everywhere(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, digits: ImageDataset
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert open_labelled("digits")[0].name == "test"
-    assert members(open_labelled("digits")[0]) == members(digits.test)
-    assert members(open_labelled("digits", "val")[0]) == members(digits.val)
+    assert open_labelled("digits").split.name == "test"
+    assert members(open_labelled("digits").split) == members(digits.test)
+    assert members(open_labelled("digits", "val").split) == members(digits.val)

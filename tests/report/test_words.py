@@ -52,11 +52,6 @@ def test_si(number: float, text: str) -> None:
     assert si(number) == text
 
 
-def test_si_with_a_unit() -> None:
-    assert si(25557032, "B") == "25.56 MB"
-    assert si(12, "B") == "12 B"
-
-
 PREFIX = {"": 1, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}
 
 

@@ -106,13 +106,21 @@ def test_run_folder_holds_what_explains_it(tmp_path: Path) -> None:
     names = {path.name for path in run.path.iterdir()}
     assert names == {
         *("recipe.yaml", "environment.json", "data.json", "metrics.jsonl", "timing.jsonl"),
-        *("checkpoints", "report.html"),
+        *("checkpoints", "report.html", ".lock"),
     }
     assert run.environment["packages"]["torch"]
     train = run.recipe.train
     assert None not in (train.precision, train.channels_last, train.device, train.threads)
     for line in (run.path / "metrics.jsonl").read_text().splitlines():
         assert not {"time", "seconds", "images_per_second"} & set(json.loads(line))
+
+
+def test_a_batch_of_one_is_fine_where_maps_are_larger(
+    tmp_path: Path, make_folder: Callable[..., Path]
+) -> None:
+    data = str(make_folder(each=6))
+    run = vb.train.fit(short(data=data, epochs=1, batch_size=1, image_size=16), tmp_path / "run")
+    assert run.test is not None
 
 
 def test_average_of_weights_is_what_is_judged(tmp_path: Path) -> None:
@@ -143,6 +151,7 @@ def test_resnet20_learns_digits_in_three_epochs(tmp_path: Path) -> None:
         ({"model": "plain20", "drop_path": 0.1}, "no residual branches"),
         ({"model.options.zeroinit": True}, "zero_init"),
         ({"model": "lenet5", "image_size": 28}, "32x32"),
+        ({"model": "resnet18", "batch_size": 1}, "batch_size must be at least 2"),
     ],
 )
 def test_what_does_not_fit_is_refused_before_anything_is_written(
@@ -153,14 +162,66 @@ def test_what_does_not_fit_is_refused_before_anything_is_written(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_loss_that_explodes_stops_the_run_and_leaves_no_bad_checkpoint(tmp_path: Path) -> None:
+class Poison:
+    """An observer that spoils a number of the network or of its optimiser after one step."""
+
+    def __init__(self, step: int, where: str) -> None:
+        self.step, self.where = step, where
+
+    def on(self, event: Event, moment: Moment) -> None:
+        if event is not Event.AFTER_STEP or moment.step != self.step:
+            return
+        weight = next(moment.model.parameters())
+        spoilt = moment.optimizer.state[weight]["momentum_buffer"]
+        (weight.data if self.where == "weight" else spoilt).flatten()[0] = torch.nan
+
+
+@pytest.mark.parametrize(("step", "where"), [(11, "weight"), (16, "weight"), (16, "momentum")])
+def test_a_state_that_is_not_finite_is_not_saved(tmp_path: Path, step: int, where: str) -> None:
+    with pytest.raises(VertebraError, match=r"finite|loss became") as caught:
+        vb.train.fit(short(), tmp_path / "run", observers=(Poison(step, where),))
+    assert caught.value.exit_code == 1
+    run = Run.open(tmp_path / "run")
+    assert run.checkpoint().name == "step-000008", "the epoch before was good"
+    assert all(torch.isfinite(value).all() for value in weights(run).values())
+    resumed = vb.train.fit(resume=run.path)
+    whole = vb.train.fit(short(), tmp_path / "whole")
+    assert resumed.metrics == whole.metrics
+
+
+def test_loss_that_explodes_stops_the_run(tmp_path: Path) -> None:
     with pytest.raises(VertebraError, match=r"finite|loss became") as caught:
         vb.train.fit(short(lr=1e9, precision="fp32"), tmp_path / "run")
     assert caught.value.exit_code == 1
-    checkpoints = tmp_path / "run" / "checkpoints"
-    for folder in checkpoints.glob("step-*"):
-        saved = load_checkpoint(Run.open(tmp_path / "run"))
-        assert all(torch.isfinite(value).all() for value in saved.weights.values()), folder
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory."),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: 9 bytes"),
+    ],
+)
+def test_out_of_memory_says_what_to_change(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: RuntimeError
+) -> None:
+    def full(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("vertebra.train.loop.train_step", full)
+    with pytest.raises(VertebraError, match=r"out of memory.*batch_size"):
+        vb.train.fit(short(), tmp_path / "run")
+
+
+def test_other_runtime_errors_keep_their_traceback(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("a fault of ours")
+
+    monkeypatch.setattr("vertebra.train.loop.train_step", broken)
+    with pytest.raises(RuntimeError, match="a fault of ours"):
+        vb.train.fit(short(), tmp_path / "run")
 
 
 def test_disk_that_refuses_leaves_the_checkpoint_before(

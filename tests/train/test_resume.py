@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import signal
 import subprocess
@@ -15,7 +16,8 @@ import torch
 from safetensors.torch import load_file
 
 import vertebra as vb
-from vertebra.runs import Run
+from vertebra.core import VertebraError
+from vertebra.runs import Event, Moment, Recipe, Run
 from vertebra.train.checkpoint import load_checkpoint
 
 # Everything whose state could be lost: momentum, an average of weights, dropout, flips.
@@ -112,11 +114,47 @@ def test_ctrl_c_in_mid_epoch_saves_and_resumes_to_the_same_bits(
     _, err = process.communicate(timeout=30)
     assert time.monotonic() - asked < 2.0
     assert process.returncode == 130
+    assert "go on from step-0000" in err
     assert "vertebra train --resume run" in err
     assert "Traceback" not in err
     saved = load_checkpoint(Run.open(tmp_path / "run")).state["progress"]
     assert saved["step_in_epoch"] > 0, "nothing of the epoch was saved"
     finish(vertebra("train", "--resume", "run", "--quiet", cwd=tmp_path))
+    same_run(whole, tmp_path / "run")
+
+
+class AskToStop:
+    """An observer that presses Ctrl-C at one event of the first epoch."""
+
+    def __init__(self, event: Event) -> None:
+        self.event, self.asked = event, False
+
+    def on(self, event: Event, moment: Moment) -> None:
+        if event is self.event and not self.asked:
+            self.asked = True
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+@pytest.mark.parametrize("event", [Event.VALIDATION, Event.EPOCH_END, Event.SAVING])
+def test_ctrl_c_between_epochs_waits_for_the_save(
+    whole: Path, tmp_path: Path, event: Event
+) -> None:
+    recipe = Recipe.load(whole / "recipe.yaml")
+    with pytest.raises(VertebraError, match="go on from step-000008 with") as caught:
+        vb.train.fit(recipe, tmp_path / "run", observers=(AskToStop(event),))
+    assert caught.value.exit_code == 130
+    vb.train.fit(resume=tmp_path / "run")
+    same_run(whole, tmp_path / "run")
+
+
+def test_a_run_is_trained_by_one_process_at_a_time(whole: Path, tmp_path: Path) -> None:
+    process = vertebra(*COMMAND, "--out", "run", cwd=tmp_path)
+    deadline = time.monotonic() + 100
+    while not (tmp_path / "run" / "recipe.yaml").exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    with pytest.raises(VertebraError, match="another process is training in"):
+        vb.train.fit(resume=tmp_path / "run")
+    finish(process)
     same_run(whole, tmp_path / "run")
 
 

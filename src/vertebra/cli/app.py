@@ -11,9 +11,7 @@ import typer
 
 from vertebra import __version__
 from vertebra.cli import evaluate, models, output, predict, show, train
-from vertebra.core import VertebraError
-
-STOPPED = 130  # what shells report for a process that Ctrl-C ended
+from vertebra.core import STOPPED, VertebraError
 
 app = typer.Typer(
     name="vertebra",

@@ -31,6 +31,8 @@ def command(
 
     result = evaluate(opened, split, data=data, checkpoint=checkpoint)
     if not quiet:
+        for note in result.notes:
+            output.notice(note)
         for entry in result.skipped:
             output.notice(f"skipped {entry.id}: {entry.reason}")
     if json:
@@ -40,34 +42,26 @@ def command(
 
 
 def _print(result: Evaluation) -> None:
-    from vertebra.report.words import count, percent
+    from vertebra.report.words import percent
+    from vertebra.train import tables
 
     scores = result.scores
-    rows = [
-        (c.name, count(c.images), percent(c.precision, 1), percent(c.recall, 1), percent(c.f1, 1))
-        for c in scores.classes
-    ]
-    output.table(("class", "images", "precision", "recall", "F1"), rows)
+    output.table(tables.CLASS_COLUMNS, tables.class_rows(scores.classes))
     output.line()
     names = [entry.name for entry in scores.classes]
-    confused = [
-        (int(scores.confusion[i, j]), names[i], names[j])
-        for i in range(len(names))
-        for j in range(len(names))
-        if i != j and scores.confusion[i, j]
-    ]
-    if len(names) <= 20:
+    if len(names) <= tables.MATRIX_CLASSES:
         matrix = [
             (name, *(str(value or "·") for value in row))
             for name, row in zip(names, scores.confusion.tolist(), strict=True)
         ]
         output.table(("confusion: is \\ said", *names), matrix)
-    elif confused:
-        worst = [(a, b, count(n)) for n, a, b in sorted(confused, reverse=True)[:20]]
-        output.table(("it is", "it said", "images"), worst, text=2)
+    elif scores.errors:
+        output.table(tables.CONFUSED_COLUMNS, tables.confused_rows(scores), text=2)
     output.line()
     precision = result.run.recipe.train.precision
-    output.line(f"{result.data}, {result.split}: {scores.images} images, {precision}")
+    output.line(
+        f"{result.data}, {result.split}: {scores.images} images, {precision} on {result.device}"
+    )
     output.line(f"  top-1              {percent(scores.top1)}")
     output.line(f"  top-5              {percent(scores.top5)}")
     output.line(f"  loss               {scores.loss:.4f} nats")

@@ -50,14 +50,12 @@ def document(content: Any) -> None:
     document_text(json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False))
 
 
-def table(
-    columns: Sequence[str], rows: Sequence[Sequence[str]], text: int = 1, title: str | None = None
-) -> None:
+def table(columns: Sequence[str], rows: Sequence[Sequence[str]], text: int = 1) -> None:
     """A table whose first ``text`` columns are words, the others numbers, set to the right."""
     from rich.table import Table
     from rich.text import Text
 
-    drawn = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    drawn = Table(box=None, pad_edge=False, header_style="bold")
     for place, name in enumerate(columns):
         words = place < text
         drawn.add_column(

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def command(
     target: Annotated[str, typer.Argument(help="A model's name or a run folder.")],
     image_size: Annotated[
-        int | None, typer.Option(help="Pixels of a side; the model's own if not given.")
+        int | None, typer.Option(min=1, help="Pixels of a side; the model's own if not given.")
     ] = None,
     json: output.Json = False,
 ) -> None:

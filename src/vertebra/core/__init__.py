@@ -1,11 +1,12 @@
 """What every room stands on: errors that speak, addressed randomness, files that are never torn."""
 
-from vertebra.core.errors import VertebraError, nearest, unknown
+from vertebra.core.errors import STOPPED, VertebraError, nearest, unknown
 from vertebra.core.files import replace_file, sync_folder, write_json
 from vertebra.core.preprocessing import Preprocessing
 from vertebra.core.random import address, rng
 
 __all__ = [
+    "STOPPED",
     "Preprocessing",
     "VertebraError",
     "address",

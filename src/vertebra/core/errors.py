@@ -3,12 +3,14 @@
 import difflib
 from collections.abc import Iterable
 
+STOPPED = 130  # exit code: what shells report for a process that Ctrl-C ended
+
 
 class VertebraError(Exception):
     """Something the user can put right: one sentence on what was wrong and what was expected.
 
     The command line prints it without a traceback and exits with ``exit_code``: 1 when a check
-    failed, 2 for bad usage or input.
+    failed, 2 for bad usage or input, 130 when the user stopped it.
     """
 
     def __init__(self, message: str, exit_code: int = 2) -> None:

@@ -183,7 +183,7 @@ def open_dataset(
     opened: Source = open_digits() if digits else open_folder(Path(source), kept=KeptImages(limit))
     channels = channels or opened.native_channels
     if known_broken is None:
-        known_broken = () if digits else _broken(opened, channels, progress)
+        known_broken = () if digits else find_broken(opened, channels, progress)
     good = _without(opened, {entry.id for entry in known_broken})
     parts, notes = _divide(opened, good, seed, digits)
     splits = {
@@ -202,42 +202,10 @@ def open_dataset(
     )
 
 
-def open_labelled(
-    source: str | Path, split: str | None = None, seed: int = 0, *, channels: int | None = None
-) -> tuple[Split, tuple[Skipped, ...]]:
-    """Open labelled images to evaluate on, and what had to be skipped of them.
-
-    Args:
-        source: as for :func:`open_dataset`; a folder may hold a single class.
-        split: "train", "val" or "test" as :func:`open_dataset` divides them. None: the test split
-            where the source has one of its own, else every image.
-        seed: decides the splits where the source does not and ``split`` asks for one.
-        channels: 1 or 3; None for the source's own.
-
-    Raises:
-        VertebraError: nothing usable is there, or no such split.
-    """
-    if str(source) == "digits" or split is not None:
-        dataset = open_dataset(source, seed, channels=channels)
-        return dataset.split(split or "test"), dataset.skipped
-    opened = open_folder(Path(source), training=False)
-    channels = channels or opened.native_channels
-    broken = _broken(opened, channels, None)
-    named = {entry.id for entry in broken}
-    good = np.array([i for i, name in enumerate(opened.ids) if name not in named], dtype=np.int64)
-    if not len(good):
-        raise _nothing_left(opened)
-    chosen = "all"
-    if opened.given is not None and (opened.given[good] == "test").any():
-        chosen = "test"
-        good = good[opened.given[good] == chosen]
-    return Split(chosen, opened, good, channels), broken
-
-
-def _broken(
+def find_broken(
     source: Source, channels: int, progress: Callable[[int, int], None] | None
 ) -> tuple[Skipped, ...]:
-    """Decode every image once. Decoding leaves Python, so threads share the cores."""
+    """The images that cannot be decoded. Decoding leaves Python, so threads share the cores."""
 
     def reasons(first: int) -> list[Skipped]:
         found = []
@@ -270,7 +238,7 @@ def _without(source: Source, broken: Collection[str]) -> NDArray[np.int64]:
     """
     good = [index for index, name in enumerate(source.ids) if name not in broken]
     if not good:
-        raise _nothing_left(source)
+        raise nothing_left(source)
     indices = np.array(good, dtype=np.int64)
     kept = indices if source.given is None else indices[source.given[indices] == "train"]
     left = np.bincount(source.labels[kept], minlength=len(source.classes))
@@ -280,7 +248,10 @@ def _without(source: Source, broken: Collection[str]) -> NDArray[np.int64]:
     return indices
 
 
-def _nothing_left(source: Source) -> VertebraError:
+def nothing_left(source: Source, split: str | None = None) -> VertebraError:
+    """The error for a source, or a split of it, none of whose images can be decoded."""
+    if split is not None:
+        return VertebraError(f"none of the images of '{split}' in {source.name} can be decoded")
     return VertebraError(f"none of the {len(source.ids)} images in {source.name} can be decoded")
 
 

@@ -20,6 +20,10 @@ from vertebra.core import VertebraError
 _MODES = {1: ImageReadMode.GRAY, 3: ImageReadMode.RGB}
 
 
+# A longer strip is no photograph, and its shorter side resized to 224 pixels would fill gigabytes.
+MOST_ELONGATED = 100
+
+
 class DecodeError(VertebraError):
     """A file that holds no readable image; ``reason`` says why, the message names the file too."""
 
@@ -39,7 +43,8 @@ def decode(path: str | Path, channels: int = 3) -> Tensor:
     high byte, CMYK converted, the first frame of an animation.
 
     Raises:
-        DecodeError: the file is missing, truncated or no image.
+        DecodeError: the file is missing, truncated or no image, or one side of it is more than 100
+            times the other.
         ValueError: a number of channels other than 1 and 3.
     """
     if channels not in _MODES:
@@ -50,6 +55,9 @@ def decode(path: str | Path, channels: int = 3) -> Tensor:
         image = _jpeg(content, channels) if jpeg else _pillow(content)
     except (OSError, RuntimeError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise DecodeError(path, _reason(error)) from None
+    height, width = image.shape[-2:]
+    if max(height, width) > MOST_ELONGATED * min(height, width):
+        raise DecodeError(path, f"{width}x{height} pixels are a strip and not a picture")
     return _to_channels(image, channels)
 
 

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -177,15 +178,27 @@ def _readable(name: str) -> str:
 
 
 def _subfolders(folder: Path) -> list[str]:
-    with os.scandir(folder) as entries:
-        names = [e.name for e in entries if e.is_dir() and not e.name.startswith(".")]
+    try:
+        with os.scandir(folder) as entries:
+            names = [e.name for e in entries if e.is_dir() and not e.name.startswith(".")]
+    except OSError as error:
+        _refuse_unlistable(error)
     return sorted(_readable(name) for name in names)
+
+
+def _refuse_unlistable(error: OSError) -> NoReturn:
+    """A folder passed over would be images missing without a word.
+
+    Raises:
+        VertebraError: always.
+    """
+    raise VertebraError(f"cannot list {error.filename}: {error.strerror}") from None
 
 
 def _walk(folder: Path) -> Iterator[str]:
     """Every file below ``folder`` but hidden ones, through links to folders too."""
     seen: set[tuple[int, int]] = set()
-    for base, folders, names in os.walk(folder, followlinks=True):
+    for base, folders, names in os.walk(folder, followlinks=True, onerror=_refuse_unlistable):
         status = os.stat(base)  # noqa: PTH116 - as below
         # A link to a folder above would list the same images again and again.
         if (status.st_dev, status.st_ino) in seen:

@@ -8,13 +8,13 @@ def count(number: int) -> str:
     return f"{number:,}".replace(",", "\u202f")
 
 
-def si(number: float, unit: str = "") -> str:
+def si(number: float) -> str:
     """25557032 -> "25.56 M"; four digits at most."""
     for factor, prefix in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
         # What would round up to 1000 of a smaller unit is 1 of this one.
         if float(f"{abs(number):.4g}") >= factor:
-            return f"{number / factor:.4g} {prefix}{unit}"
-    return f"{number:.4g} {unit}".rstrip()
+            return f"{number / factor:.4g} {prefix}"
+    return f"{number:.4g}"
 
 
 def percent(share: float | None, digits: int = 2) -> str:

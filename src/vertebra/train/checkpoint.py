@@ -12,7 +12,7 @@ import io
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,9 +50,9 @@ def save_checkpoint(run: Run, checkpoint: Checkpoint, step: int, best: bool) -> 
     """Save as ``checkpoints/step-<step>`` and let ``last`` name it, and ``best`` if asked.
 
     Raises:
-        VertebraError: a weight is not finite (nothing is saved), or the disk refuses.
+        VertebraError: a number is not finite (nothing is saved), or the disk refuses.
     """
-    _check_finite(checkpoint.weights, run)
+    _check_finite(checkpoint, run)
     folder = run.path / CHECKPOINTS
     try:
         folder.mkdir(exist_ok=True)
@@ -144,8 +144,18 @@ def _remove_unnamed(folder: Path) -> None:
             shutil.rmtree(entry, ignore_errors=True)
 
 
-def _check_finite(weights: Mapping[str, Tensor], run: Run) -> None:
-    for name, value in weights.items():
+def _all_tensors(checkpoint: Checkpoint) -> Iterator[tuple[str, Tensor]]:
+    yield from checkpoint.weights.items()
+    for name, value in (checkpoint.ema or {}).items():
+        yield f"the average of {name}", value
+    for state in checkpoint.state.get("optimizer", {}).get("state", {}).values():
+        for name, value in state.items():
+            if isinstance(value, Tensor):
+                yield f"the optimiser's {name}", value
+
+
+def _check_finite(checkpoint: Checkpoint, run: Run) -> None:
+    for name, value in _all_tensors(checkpoint):
         if value.is_floating_point() and not bool(torch.isfinite(value).all()):
             raise VertebraError(
                 f"{name} is no longer finite, so this state is not saved; the last good checkpoint "

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from vertebra.core import VertebraError
-from vertebra.data import Skipped, Split, open_labelled
+from vertebra.data import Labelled, Skipped, Split, open_labelled
 from vertebra.nn import Backbone
 from vertebra.runs import Run
 from vertebra.train.checkpoint import load_checkpoint
@@ -27,7 +27,8 @@ class Evaluation:
     """A run's scores on some images.
 
     ``probabilities`` (N, classes) and ``labels`` (N,) are in the order of ``split``, whose classes
-    are numbered as the run's.
+    are numbered as the run's. ``device`` is where the network ran, ``notes`` what the user should
+    know of how this came about.
     """
 
     run: Run
@@ -39,6 +40,8 @@ class Evaluation:
     labels: NDArray[np.int64]
     ids: tuple[str, ...]
     skipped: tuple[Skipped, ...]
+    device: str
+    notes: tuple[str, ...]
 
     @property
     def top1(self) -> float:
@@ -64,8 +67,10 @@ class Evaluation:
             "split": self.split,
             "checkpoint": self.checkpoint,
             "precision": self.run.recipe.train.precision,
+            "device": self.device,
             **self.scores.to_dict(),
             "skipped": [vars(entry) for entry in self.skipped],
+            "notes": list(self.notes),
         }
 
 
@@ -112,19 +117,22 @@ def evaluate(
     if data is None:
         dataset = unchanged_dataset(run)
         chosen = dataset.split(split) if split else dataset.test or dataset.split("val")
-        skipped = dataset.skipped
+        labelled = Labelled(chosen, dataset.skipped, dataset.notes)
     else:
         recipe = run.recipe.data
-        chosen, skipped = open_labelled(data, split, recipe.split_seed, channels=recipe.channels)
-    return judge(run, chosen, skipped, checkpoint)
+        labelled = open_labelled(data, split, recipe.split_seed, channels=recipe.channels)
+    return judge(run, labelled, checkpoint)
 
 
-def judge(run: Run, chosen: Split, skipped: tuple[Skipped, ...], checkpoint: str) -> Evaluation:
+def judge(run: Run, labelled: Labelled, checkpoint: str) -> Evaluation:
     """Score a run's network on a split, with the run's own precision, threads and device.
+
+    A run of a GPU is judged on the CPU where there is no GPU, and a note says so.
 
     Raises:
         VertebraError: the split has a class that the run does not know.
     """
+    chosen = labelled.split
     labels = _relabelled(chosen, run)
     device = device_of(run.recipe)
     net = load_model(run, checkpoint).to(device)
@@ -139,8 +147,17 @@ def judge(run: Run, chosen: Split, skipped: tuple[Skipped, ...], checkpoint: str
         probabilities=probabilities,
         labels=labels,
         ids=tuple(chosen.id(place) for place in range(len(chosen))),
-        skipped=skipped,
+        skipped=labelled.skipped,
+        device=str(device),
+        notes=(*labelled.notes, *_elsewhere(run, device)),
     )
+
+
+def _elsewhere(run: Run, device: torch.device) -> tuple[str, ...]:
+    asked = run.recipe.train.device
+    if asked is None or torch.device(asked).type == device.type:
+        return ()
+    return (f"trained on {asked}, which is not to be had here: judged on {device}",)
 
 
 def _relabelled(split: Split, run: Run) -> NDArray[np.int64]:

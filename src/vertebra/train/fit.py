@@ -5,24 +5,24 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import torch
 
-from vertebra.core import VertebraError, replace_file, write_json
+from vertebra.core import STOPPED, VertebraError, replace_file, write_json
 from vertebra.data import ImageDataset, open_dataset, steps_per_epoch
 from vertebra.machine import Machine, describe
-from vertebra.runs import Moment, Observer, Recipe, Run
+from vertebra.runs import Moment, Observer, Recipe, Run, claimed
 from vertebra.runs.run import DATA, ENVIRONMENT, METRICS, RECIPE, TIMING
 from vertebra.train.checkpoint import load_checkpoint
 from vertebra.train.environment import environment
-from vertebra.train.interrupt import EXIT_CODE, catching
+from vertebra.train.interrupt import catching
 from vertebra.train.loop import Job, restore, train
 from vertebra.train.observers import MetricsLog, TimingLog
 from vertebra.train.optim import WeightAverage, make_optimizer
 from vertebra.train.own_data import unchanged_dataset
-from vertebra.train.rules import check_device, preprocessing_of, resolve
+from vertebra.train.rules import check_device, resolve
 from vertebra.train.settings import device_of, settings
 from vertebra.train.summary import finish
 from vertebra.zoo.of_recipe import build
@@ -34,7 +34,7 @@ class Stopped(VertebraError):  # noqa: N818 - not an error of anybody's
     """The user stopped the run; the message says how to go on."""
 
     def __init__(self, message: str) -> None:
-        super().__init__(message, exit_code=EXIT_CODE)
+        super().__init__(message, exit_code=STOPPED)
 
 
 def fit(
@@ -69,26 +69,31 @@ def fit(
         raise VertebraError("fit takes a recipe or a run to resume, one of the two")
     tell = tell or _say_nothing
     machine = describe()
-    if resume is not None:
-        run = Run.open(resume)
-        check_device(run.recipe.train.device or "cpu")
-        _tell_of_changes(run, machine, tell)
-        dataset = unchanged_dataset(run)
-    else:
-        assert recipe is not None
-        run, dataset = _begin(recipe, out, machine, tell, checking)
-    return _run(run, dataset, observers, tell)
+    with contextlib.ExitStack() as claims:
+        if resume is not None:
+            run = Run.open(resume)
+            claims.enter_context(claimed(run.path))
+            check_device(run.recipe.train.device or "cpu")
+            _tell_of_changes(run, machine, tell)
+            dataset = unchanged_dataset(run)
+        else:
+            assert recipe is not None
+            resolved, dataset = _prepare(recipe, out, machine, tell, checking)
+            run = _begin(resolved, dataset, out, machine, claims)
+        with _out_of_memory_speaks(run):
+            return _run(run, dataset, observers, tell)
 
 
-def _begin(
+def _prepare(
     recipe: Recipe,
     out: str | Path | None,
     machine: Machine,
     tell: Tell,
     checking: Callable[[int, int], None] | None,
-) -> tuple[Run, ImageDataset]:
-    """Check everything that can be checked, then make the run folder."""
-    folder = None if out is None else _free_folder(Path(out))
+) -> tuple[Recipe, ImageDataset]:
+    """Check everything that can be checked before there is a run folder."""
+    if out is not None:
+        _check_free(Path(out))
     data = recipe.data
     dataset = open_dataset(
         data.source,
@@ -98,24 +103,44 @@ def _begin(
         keep_gib=data.keep_gib,
     )
     _tell_of(dataset, tell)
-    resolved = resolve(recipe, dataset, machine)
-    folder = folder or _default_folder(resolved)
+    return resolve(recipe, dataset, machine), dataset
+
+
+def _begin(
+    recipe: Recipe,
+    dataset: ImageDataset,
+    out: str | Path | None,
+    machine: Machine,
+    claims: contextlib.ExitStack,
+) -> Run:
+    """Make the run folder and claim it."""
+    folder = None if out is None else Path(out)
     try:
+        folder = folder or _default_folder(recipe)
         folder.mkdir(parents=True, exist_ok=True)
+        claims.enter_context(claimed(folder))
+        # Reading the images may have taken long; another run may have come here since.
+        _check_no_run(folder)
         write_json(folder / ENVIRONMENT, environment(machine))
         write_json(folder / DATA, dataset.card.to_dict())
         # Last, because it is what makes the folder a run.
-        replace_file(folder / RECIPE, resolved.to_yaml())
+        replace_file(folder / RECIPE, recipe.to_yaml())
     except OSError as error:
-        raise VertebraError(f"cannot write to {folder}: {error.strerror or error}") from None
-    return Run.open(folder), dataset
+        raise VertebraError(
+            f"cannot write to {folder or 'runs'}: {error.strerror or error}"
+        ) from None
+    return Run.open(folder)
 
 
 def _run(run: Run, dataset: ImageDataset, observers: Sequence[Observer], tell: Tell) -> Run:
     """Train what is left, then judge and report."""
     recipe = run.recipe
-    again = f"stopped; go on with: vertebra train --resume {run.path}"
-    with settings(recipe), catching(again) as interrupt:
+
+    def farewell() -> str:
+        saved = run.checkpoint().name if run.has_checkpoint else "the start"
+        return f"stopped; go on from {saved} with: vertebra train --resume {run.path}"
+
+    with settings(recipe), catching(farewell) as interrupt:
         checkpoint = load_checkpoint(run) if run.has_checkpoint else None
         if checkpoint is None:
             tell(f"{run.path} starts at step 0")
@@ -128,7 +153,7 @@ def _run(run: Run, dataset: ImageDataset, observers: Sequence[Observer], tell: T
                 restore(job, checkpoint)
                 tell(f"{run.path} goes on at step {job.moment.step}")
             if not train(job, interrupt):
-                raise Stopped(again)
+                raise Stopped(farewell())
             finish(job)
     return run
 
@@ -150,7 +175,7 @@ def _job(run: Run, dataset: ImageDataset, log: MetricsLog, observers: Sequence[O
         optimizer=optimizer,
         average=WeightAverage(net, section.ema_decay) if section.ema_decay else None,
         device=device,
-        preprocessing=preprocessing_of(recipe),
+        preprocessing=run.preprocessing,
         steps=steps,
         log=log,
         observers=observers,
@@ -158,22 +183,25 @@ def _job(run: Run, dataset: ImageDataset, log: MetricsLog, observers: Sequence[O
     )
 
 
-def _free_folder(folder: Path) -> Path:
-    """``folder`` if a run may be put there.
+def _check_free(folder: Path) -> None:
+    """Refuse a folder that a run may not be put into.
 
     Raises:
-        VertebraError: it is a file, or holds something already.
+        VertebraError: it is a file, holds something already, or cannot be written to.
     """
     if folder.exists() and not folder.is_dir():
         raise VertebraError(f"{folder} is a file; the run needs a folder")
+    _check_no_run(folder)
+    if folder.is_dir() and any(folder.iterdir()):
+        raise VertebraError(f"{folder} is not empty; name another folder for the run")
+    _check_writable(folder)
+
+
+def _check_no_run(folder: Path) -> None:
     if (folder / RECIPE).exists():
         raise VertebraError(
             f"{folder} holds a run already; go on with it by --resume {folder}, or name another"
         )
-    if folder.is_dir() and any(folder.iterdir()):
-        raise VertebraError(f"{folder} is not empty; name another folder for the run")
-    _check_writable(folder)
-    return folder
 
 
 def _check_writable(folder: Path) -> None:
@@ -184,14 +212,33 @@ def _check_writable(folder: Path) -> None:
 
 
 def _default_folder(recipe: Recipe) -> Path:
-    """``runs/DATA-MODEL``, or the first ``runs/DATA-MODEL-2``, ``-3``, ... that is free."""
+    """Make ``runs/DATA-MODEL``, or the first ``runs/DATA-MODEL-2``, ``-3``, ... that is free."""
     base = Path("runs") / f"{Path(recipe.data.source).name}-{recipe.model.name}"
-    folder, number = base, 2
-    while folder.exists():
-        folder = base.with_name(f"{base.name}-{number}")
-        number += 1
-    _check_writable(folder)
-    return folder
+    _check_writable(base)
+    folder, number = base, 1
+    while True:
+        # Making it is the only test that two runs started at once cannot both pass.
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            number += 1
+            folder = base.with_name(f"{base.name}-{number}")
+        else:
+            return folder
+
+
+@contextlib.contextmanager
+def _out_of_memory_speaks(run: Run) -> Iterator[None]:
+    try:
+        yield
+    except RuntimeError as error:
+        # The CPU's allocator has no error type of its own.
+        if not isinstance(error, torch.OutOfMemoryError) and "can't allocate" not in str(error):
+            raise
+        raise VertebraError(
+            f"out of memory in {run.path}: {str(error).splitlines()[0]}; "
+            f"start anew with a smaller train.batch_size or data.image_size"
+        ) from None
 
 
 def _tell_of(dataset: ImageDataset, tell: Tell) -> None:

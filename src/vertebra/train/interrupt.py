@@ -14,11 +14,12 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+
+from vertebra.core import STOPPED
 
 GRACE = 1.5  # seconds
 SAVING_GRACE = 60.0
-EXIT_CODE = 130  # what shells report for a process that SIGINT ended
 
 
 class Interrupt:
@@ -30,7 +31,7 @@ class Interrupt:
 
 
 @contextlib.contextmanager
-def catching(farewell: str) -> Iterator[Interrupt]:
+def catching(farewell: Callable[[], str]) -> Iterator[Interrupt]:
     """Catch Ctrl-C for the while; print ``farewell`` if the process has to be ended the hard way.
 
     Outside the main thread, where Python allows no handlers, nothing is caught.
@@ -43,6 +44,11 @@ def catching(farewell: str) -> Iterator[Interrupt]:
     writer.setblocking(False)
     finished = threading.Event()
 
+    def leave() -> None:
+        sys.stderr.write(f"\n{farewell()}\n")
+        sys.stderr.flush()
+        os._exit(STOPPED)
+
     def watch() -> None:
         while True:
             received = reader.recv(16)
@@ -52,14 +58,11 @@ def catching(farewell: str) -> Iterator[Interrupt]:
                 continue
             # The state of a large network takes longer to reach the disk; that is worth waiting.
             if not (interrupt.saving and finished.wait(SAVING_GRACE)):
-                sys.stderr.write(f"\n{farewell}\n")
-                sys.stderr.flush()
-                os._exit(EXIT_CODE)
+                leave()
 
     def handle(_signal: int, _frame: object) -> None:
         if interrupt.requested:
-            sys.stderr.write(f"\n{farewell}\n")
-            os._exit(EXIT_CODE)
+            leave()
         interrupt.requested = True
 
     previous = signal.signal(signal.SIGINT, handle)

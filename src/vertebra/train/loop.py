@@ -95,8 +95,7 @@ def train(job: Job, interrupt: Interrupt) -> bool:
         job.announce(Event.EPOCH_START)
         job.net.train()
         if not train_epoch(job, batches(progress.epoch, progress.step_in_epoch), interrupt):
-            interrupt.saving = True
-            save(job, best=False)
+            save(job, interrupt, best=False)
             return False
         metrics = validate(job)
         progress.epoch += 1
@@ -107,7 +106,9 @@ def train(job: Job, interrupt: Interrupt) -> bool:
             progress.best_top1, progress.best_loss = metrics["val_top1"], metrics["val_loss"]
         progress.step_in_epoch = progress.correct = progress.seen = 0
         progress.loss_sum = 0.0
-        save(job, best=best)
+        save(job, interrupt, best)
+        if interrupt.requested and progress.epoch < section.epochs:
+            return False
     job.announce(Event.RUN_END)
     return True
 
@@ -216,8 +217,9 @@ def is_better(metrics: dict[str, float], progress: Progress) -> bool:
     )
 
 
-def save(job: Job, best: bool) -> None:
+def save(job: Job, interrupt: Interrupt, best: bool) -> None:
     """Save a checkpoint, after the observers have put on disk what it counts on."""
+    interrupt.saving = True
     job.announce(Event.SAVING)
     recipe = job.recipe
     checkpoint = Checkpoint(
@@ -238,6 +240,7 @@ def save(job: Job, best: bool) -> None:
         },
     )
     save_checkpoint(job.run, checkpoint, job.moment.step, best)
+    interrupt.saving = False
 
 
 def restore(job: Job, checkpoint: Checkpoint) -> None:

@@ -10,7 +10,8 @@ import math
 import torch
 
 from vertebra.anatomy import Graph, dissect
-from vertebra.core import Preprocessing, VertebraError
+from vertebra.anatomy.macs import count
+from vertebra.core import VertebraError
 from vertebra.core.preprocessing import channel_statistics
 from vertebra.data import ImageDataset
 from vertebra.machine import Machine
@@ -51,6 +52,7 @@ def resolve(recipe: Recipe, dataset: ImageDataset, machine: Machine) -> Recipe:
     with torch.device("meta"):
         net = build(resolved)
     graph = dissect(net, (dataset.channels, size, size)).graph
+    _check_batch_norm(graph, min(recipe.train.batch_size, len(dataset.train)))
     return resolved.override(
         **{
             "train.precision": recipe.train.precision
@@ -60,14 +62,6 @@ def resolve(recipe: Recipe, dataset: ImageDataset, machine: Machine) -> Recipe:
             else recipe.train.channels_last,
         }
     )
-
-
-def preprocessing_of(recipe: Recipe) -> Preprocessing:
-    """The evaluation transform of a resolved recipe."""
-    data = recipe.data
-    if not (data.image_size and data.resize and data.mean and data.std):
-        raise ValueError("the recipe is not resolved")
-    return Preprocessing(data.image_size, data.resize, data.mean, data.std)
 
 
 def default_device() -> str:
@@ -89,10 +83,22 @@ def depthwise_share(graph: Graph) -> float:
         if node.operation != "aten.convolution":
             continue
         weight = graph.values[node.operands["weight"][0]].shape
-        macs = math.prod(graph.values[node.outputs[0]].shape) * math.prod(weight[1:])
+        macs = count(graph, node) or 0
         total += macs
         depthwise += macs if weight[1] == 1 and node.attributes["groups"] > 1 else 0
     return depthwise / total if total else 0.0
+
+
+def _check_batch_norm(graph: Graph, batch_size: int) -> None:
+    """Batch norm has no variance to divide by where a channel has one value in the whole batch."""
+    for node in graph.nodes:
+        if "batch_norm" in node.operation:
+            values = math.prod(graph.values[node.operands["input"][0]].shape[2:])
+            if batch_size * values == 1:
+                raise VertebraError(
+                    f"a batch of one image leaves {node.module or 'a batch norm'} one value a "
+                    f"channel; train.batch_size must be at least 2, or data.image_size larger"
+                )
 
 
 def _check(recipe: Recipe, dataset: ImageDataset) -> None:

@@ -54,6 +54,23 @@ class Scores:
     confusion: Ints
     calibration: tuple[CalibrationBin, ...]
 
+    @property
+    def errors(self) -> int:
+        """Images that were taken for another class."""
+        return int(self.confusion.sum() - np.trace(self.confusion))
+
+    def confused_pairs(self) -> list[tuple[str, str, int]]:
+        """(what it is, what was said, images) of each wrong pair that occurred, most images first.
+
+        Ties stand in the order of the classes.
+        """
+        wrong = self.confusion.copy()
+        np.fill_diagonal(wrong, 0)
+        places = np.argsort(-wrong, axis=None, kind="stable")[: np.count_nonzero(wrong)]
+        pairs = zip(*np.unravel_index(places, wrong.shape), strict=True)
+        names = [entry.name for entry in self.classes]
+        return [(names[i], names[j], int(wrong[i, j])) for i, j in pairs]
+
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
         return {

@@ -11,18 +11,24 @@ import torch
 from PIL import Image
 
 from vertebra.anatomy import Anatomy, dissect
-from vertebra.data import Split
+from vertebra.data import Labelled, Split
 from vertebra.report import Page, Picture, calibration_plot, count, line_plot, percent, shape, si
 from vertebra.runs import Run
 from vertebra.runs.run import RECIPE, REPORT
 from vertebra.train.evaluate import Evaluation, judge
+from vertebra.train.tables import (
+    CLASS_COLUMNS,
+    CONFUSED_COLUMNS,
+    MATRIX_CLASSES,
+    class_rows,
+    confused_rows,
+)
 from vertebra.zoo.of_recipe import build
 
 if TYPE_CHECKING:
     from vertebra.train.loop import Job
 
 MISTAKES = 12
-MATRIX_CLASSES = 20
 _PICTURE_SIZE = 148
 
 
@@ -32,7 +38,8 @@ def finish(job: Job) -> Evaluation:
     The test figures become the last line of ``metrics.jsonl``.
     """
     split = job.dataset.test or job.dataset.split("val")
-    evaluation = judge(job.run, split, job.dataset.skipped, "best")
+    labelled = Labelled(split, job.dataset.skipped, job.dataset.notes)
+    evaluation = judge(job.run, labelled, "best")
     if split.name == "test":
         scores = evaluation.scores
         job.log.write(
@@ -43,7 +50,7 @@ def finish(job: Job) -> Evaluation:
                 "top5": scores.top5,
                 "loss": scores.loss,
                 "ece": scores.ece,
-                "errors": int(scores.images - np.trace(scores.confusion)),
+                "errors": scores.errors,
                 "images": scores.images,
             }
         )
@@ -76,15 +83,14 @@ def write_report(run: Run, evaluation: Evaluation, split: Split) -> None:
 
 def _headline(page: Page, evaluation: Evaluation, body: Anatomy) -> None:
     scores = evaluation.scores
-    errors = int(scores.images - np.trace(scores.confusion))
     page.facts(
         [
             ("top-1", percent(scores.top1)),
             ("top-5", percent(scores.top5)),
-            ("errors", f"{errors} of {scores.images}"),
+            ("errors", f"{scores.errors} of {scores.images}"),
             ("calibration error", percent(scores.ece)),
             ("parameters", si(body.params)),
-            ("MACs an image", si(body.macs)),
+            ("MACs an image", si(body.macs) + (" and more" if body.partial else "")),
             ("receptive field", f"{body.receptive_field or '-'}"),
         ]
     )
@@ -124,25 +130,14 @@ def _curves(page: Page, run: Run) -> None:
 def _classes(page: Page, evaluation: Evaluation) -> None:
     scores = evaluation.scores
     page.section("Classes", "Weakest first, by F1.")
-    rows = [
-        (c.name, count(c.images), percent(c.precision, 1), percent(c.recall, 1), percent(c.f1, 1))
-        for c in sorted(scores.classes, key=lambda entry: entry.f1)
-    ]
-    page.table(("class", "images", "precision", "recall", "F1"), rows)
+    page.table(CLASS_COLUMNS, class_rows(sorted(scores.classes, key=lambda entry: entry.f1)))
     names = [entry.name for entry in scores.classes]
     if len(names) <= MATRIX_CLASSES:
         page.section("Confusion", "Row: what it is. Column: what the network said.")
         page.matrix(names, scores.confusion.tolist())
         return
     page.section("Confusion", "The pairs most often confused.")
-    wrong = scores.confusion.copy()
-    np.fill_diagonal(wrong, 0)
-    pairs = [np.unravel_index(place, wrong.shape) for place in np.argsort(-wrong, axis=None)[:20]]
-    page.table(
-        ("it is", "it said", "images"),
-        [(names[i], names[j], count(int(wrong[i, j]))) for i, j in pairs if wrong[i, j]],
-        text=2,
-    )
+    page.table(CONFUSED_COLUMNS, confused_rows(scores), text=2)
 
 
 def _mistakes(page: Page, evaluation: Evaluation, split: Split) -> None:
@@ -210,6 +205,8 @@ def _network(page: Page, body: Anatomy) -> None:
         for stage in body.stages
     ]
     page.table(("stage", "output", "params", "MACs", "share", "field"), rows, text=2)
+    if body.partial:
+        page.text(f"Not counted: {', '.join(body.partial)}. The MACs above are a lower bound.")
 
 
 def _provenance(page: Page, run: Run) -> None:

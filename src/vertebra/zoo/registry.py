@@ -155,9 +155,14 @@ def create(
     family = family_of(name)
     row = family.variants[name]
     channels = row.input_size[0] if in_chans is None else in_chans
-    if in_chans is None and input_size is not None:
+    if input_size is not None:
         _image_size(input_size)
-        channels = input_size[0]
+        channels = input_size[0] if in_chans is None else channels
+        if input_size[0] != channels:
+            raise VertebraError(
+                f"in_chans is {in_chans}, but input_size {tuple(input_size)} has {input_size[0]} "
+                f"channels"
+            )
     request = Request(
         num_classes=_at_least(
             0, "num_classes", row.num_classes if num_classes is None else num_classes
