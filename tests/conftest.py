@@ -2,14 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+# Rooms whose tests run small networks, one at a time.
+_ONE_THREAD = {"anatomy", "zoo"}
+
 MakeFolder = Callable[..., Path]
+
+
+@pytest.fixture(autouse=True)
+def _one_thread(request: pytest.FixtureRequest) -> Iterator[None]:
+    """On small maps, threads that wait for each other cost more than they bring.
+
+    On a busy machine, where one of two threads is often not running, up to fifty times more.
+    """
+    if request.path.parent.name not in _ONE_THREAD:
+        yield
+        return
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture

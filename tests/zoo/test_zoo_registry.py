@@ -170,7 +170,10 @@ def test_any_number_of_input_channels(name: str, chans: int) -> None:
 
 def test_channels_follow_the_input_size() -> None:
     assert _meta("resnet18", input_size=(4, 64, 96)).input_size == (4, 64, 96)
-    assert _meta("resnet18", 10, 1, input_size=(4, 64, 96)).input_size == (1, 64, 96)
+    assert _meta("resnet18", 10, 4, input_size=(4, 64, 96)).input_size == (4, 64, 96)
+    assert _meta("resnet18", 10, 1).input_size == (1, 224, 224)
+    with pytest.raises(VertebraError, match=r"in_chans is 1, but .* has 4 channels"):
+        _meta("resnet18", 10, 1, input_size=(4, 64, 96))
 
 
 @pytest.mark.parametrize("name", ["resnet18", "resnet20", "resnet50"])

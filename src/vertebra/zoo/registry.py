@@ -132,7 +132,7 @@ def create(
         name: a name from :func:`list_models`.
         num_classes: width of the logits; 0 for no head; None for as published (1000 for ImageNet's
             networks, 10 for CIFAR's and LeNet).
-        in_chans: input channels; None for as published.
+        in_chans: input channels; None for those of ``input_size``, or as published.
         dropout: rate before the last layer; None for none.
         drop_path: rate of stochastic depth at the last block; None for none.
         input_size: (channels, height, width) for networks whose weights depend on it; None for as
@@ -146,7 +146,8 @@ def create(
         ``torch.device("meta")`` it has shapes but no weights.
 
     Raises:
-        VertebraError: an unknown name or option, or a value out of range.
+        VertebraError: an unknown name or option, a value out of range, or ``in_chans`` and
+            ``input_size`` that contradict each other.
     """
     import torch
 
