@@ -37,6 +37,8 @@ test: check
 	$(BIN)/python -m pytest
 
 bench: setup
+	$(BIN)/python benchmarks/decoding.py
+	$(BIN)/python benchmarks/precisions.py
 	$(BIN)/python benchmarks/train_throughput.py
 
 catalogue: setup
