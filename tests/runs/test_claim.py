@@ -59,6 +59,34 @@ def test_a_forked_child_does_not_inherit_the_claim(tmp_path: Path) -> None:
     os.waitpid(child, 0)
 
 
+def test_a_process_does_not_claim_twice(tmp_path: Path) -> None:
+    with claimed(tmp_path):
+        with pytest.raises(VertebraError, match="another"), claimed(tmp_path / "x" / ".."):
+            pass
+        process = subprocess.run([sys.executable, "-c", HOLD, str(tmp_path)], capture_output=True)
+        assert process.returncode != 0, "the second, refused claim must not have freed the first"
+    with claimed(tmp_path):
+        pass
+
+
+@pytest.mark.parametrize(("number", "held"), [(13, True), (11, True), (37, False)])
+def test_no_locks_to_be_had_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, held: bool
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("fcntl.lockf", refuse)
+    told: list[str] = []
+    if held:
+        with pytest.raises(VertebraError, match="another"), claimed(tmp_path, told.append):
+            pass
+    else:
+        with claimed(tmp_path, told.append):
+            pass
+    assert len(told) == (not held)
+
+
 def test_a_folder_that_is_gone_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(VertebraError, match="cannot write"), claimed(tmp_path / "gone"):
         pass

@@ -2,6 +2,7 @@
 
 from vertebra.anatomy.anatomy import Anatomy, Layer, Stage, dissect
 from vertebra.anatomy.graph import Graph, ModuleCall, Node, Value
+from vertebra.anatomy.padding import taps_in_padding
 from vertebra.anatomy.receptive import ReceptiveField
 
 __all__ = [
@@ -14,4 +15,5 @@ __all__ = [
     "Stage",
     "Value",
     "dissect",
+    "taps_in_padding",
 ]

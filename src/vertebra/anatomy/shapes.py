@@ -121,6 +121,7 @@ def _avg_pool(
     padding: Sequence[int] = (0,),
     ceil_mode: bool = False,
     count_include_pad: bool = True,
+    divisor_override: int | None = None,
 ) -> Tensor | None:
     shape = _pooled(x, kernel_size, stride, padding, (1,), ceil_mode)
     return None if shape is None else x.new_empty(shape)

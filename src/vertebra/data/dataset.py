@@ -69,12 +69,12 @@ class Split:
         return len(self.indices)
 
     def read(self, place: int) -> Tensor:
-        """The image at ``place`` in this split, uint8 (channels, H, W).
+        """The image at ``place`` in this split, uint8 (channels, H, W), the caller's own.
 
         Raises:
             DecodeError: its file cannot be decoded.
         """
-        return self.source.read(int(self.indices[place]), self.channels)
+        return self.source.read(int(self.indices[place]), self.channels).clone()
 
     def id(self, place: int) -> str:
         """The stable name of the sample at ``place``."""
@@ -210,6 +210,8 @@ def find_broken(
     def reasons(first: int) -> list[Skipped]:
         found = []
         for index in range(first, min(first + _CHECK_AT_ONCE, total)):
+            if stopped:
+                break
             try:
                 source.read(index, channels)
             except DecodeError as error:
@@ -217,6 +219,7 @@ def find_broken(
         return found
 
     total, found = len(source.ids), []
+    stopped = False
     pool = ThreadPoolExecutor(usable_cores())
     try:
         groups = range(0, total, _CHECK_AT_ONCE)
@@ -225,7 +228,8 @@ def find_broken(
             if progress is not None:
                 progress(min(first + _CHECK_AT_ONCE, total), total)
     finally:
-        # Not waiting for what is queued: Ctrl-C should end a long check at once.
+        # Not waiting for what is queued: Ctrl-C should end a long check after the present files.
+        stopped = True
         pool.shutdown(wait=False, cancel_futures=True)
     return tuple(found)
 

@@ -58,7 +58,11 @@ class FolderSource:
 
     def stamp(self, index: int) -> str:
         """What the dataset's fingerprint takes from this file: its name and its size in bytes."""
-        return f"{self.ids[index]}\0{(self.root / self.ids[index]).stat().st_size}"
+        try:
+            size = (self.root / self.ids[index]).stat().st_size
+        except OSError:  # listed, but a link to nothing
+            return f"{self.ids[index]}\0missing"
+        return f"{self.ids[index]}\0{size}"
 
 
 def open_folder(
@@ -205,7 +209,11 @@ def _walk(folder: Path) -> Iterator[str]:
             folders.clear()
             continue
         seen.add((status.st_dev, status.st_ino))
-        folders[:] = [name for name in folders if not name.startswith(".")]
+        # In an order that is not the file system's: it decides which of two links is followed.
+        folders[:] = sorted(
+            (name for name in folders if not name.startswith(".")),
+            key=lambda name: (os.path.islink(os.path.join(base, name)), name),  # noqa: PTH114, PTH118
+        )
         for name in names:
             if not name.startswith("."):
                 yield os.path.join(base, name)  # noqa: PTH118 - a million Path objects are slow

@@ -23,7 +23,7 @@ class KeptImages:
 
     Only the process that made it keeps images: workers share what was kept before they were forked,
     and each keeping a limit's worth of its own would multiply it. A copy sent to another process is
-    empty. Safe to use from several threads.
+    empty and stays so. Safe to use from several threads.
     """
 
     def __init__(self, limit: int) -> None:
@@ -50,4 +50,4 @@ class KeptImages:
                 self.size += image.nbytes
 
     def __reduce__(self) -> tuple[type[KeptImages], tuple[int]]:
-        return type(self), (self.limit,)
+        return type(self), (0,)

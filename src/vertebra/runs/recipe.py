@@ -201,7 +201,7 @@ def _changed(content: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str
     result = dict(content)
     for key, value in changes.items():
         place = result
-        *sections, last = _full_key(key)
+        *sections, last = full_key(key)
         for section in sections:
             there = place.get(section) or {}
             if not isinstance(there, Mapping):
@@ -214,8 +214,12 @@ def _changed(content: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str
     return result
 
 
-def _full_key(key: str) -> tuple[str, ...]:
-    """The path of a field from its full or short name."""
+def full_key(key: str) -> tuple[str, ...]:
+    """The path of a field from its full or short name: "lr" is ("train", "lr").
+
+    Raises:
+        VertebraError: no such field; suggests the nearest.
+    """
     if key in ("model", "data"):
         return ("model", "name") if key == "model" else ("data", "source")
     path = tuple(key.split("."))

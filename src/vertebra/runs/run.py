@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vertebra.core import Preprocessing, VertebraError
+from vertebra.core import Preprocessing, VertebraError, unknown
 from vertebra.runs.recipe import Recipe
 
 RECIPE = "recipe.yaml"
@@ -95,8 +95,10 @@ class Run:
         """The folder of the checkpoint that ``last`` or ``best`` names.
 
         Raises:
-            VertebraError: the run has none yet.
+            VertebraError: neither of the two, or the run has none yet.
         """
+        if which not in ("best", "last"):
+            raise unknown("checkpoint", which, ("best", "last"))
         pointer = self.path / CHECKPOINTS / which
         if not pointer.is_file():
             raise VertebraError(f"{self.path} has no checkpoint '{which}' yet")

@@ -40,11 +40,15 @@ def _version(package: str) -> str | None:
 
 
 def _git_state() -> dict[str, Any] | None:
-    """Commit of the working folder and whether it has changes; None outside a repository."""
+    """Commit of the working folder and whether it has changes (None: git did not say).
+
+    None outside a repository.
+    """
     commit = _git("rev-parse", "HEAD")
     if not commit:
         return None
-    return {"commit": commit, "changed": bool(_git("status", "--porcelain"))}
+    status = _git("status", "--porcelain")
+    return {"commit": commit, "changed": None if status is None else bool(status)}
 
 
 def _git(*arguments: str) -> str | None:

@@ -14,6 +14,7 @@ from vertebra.core import STOPPED, VertebraError, replace_file, write_json
 from vertebra.data import ImageDataset, open_dataset, steps_per_epoch
 from vertebra.machine import Machine, describe
 from vertebra.runs import Moment, Observer, Recipe, Run, claimed
+from vertebra.runs.claim import LOCK
 from vertebra.runs.run import DATA, ENVIRONMENT, METRICS, RECIPE, TIMING
 from vertebra.train.checkpoint import load_checkpoint
 from vertebra.train.environment import environment
@@ -28,6 +29,9 @@ from vertebra.train.summary import finish
 from vertebra.zoo.of_recipe import build
 
 Tell = Callable[[str], None]
+DEFAULT_PARENT = "runs"
+# What a start that failed or was killed before it became a run may have left.
+_BEFORE_RECIPE = {LOCK, ENVIRONMENT, DATA}
 
 
 class Stopped(VertebraError):  # noqa: N818 - not an error of anybody's
@@ -67,19 +71,21 @@ def fit(
     """
     if (recipe is None) == (resume is None):
         raise VertebraError("fit takes a recipe or a run to resume, one of the two")
+    if resume is not None and out is not None:
+        raise VertebraError("a resumed run stays in its folder; give no out with resume")
     tell = tell or _say_nothing
     machine = describe()
     with contextlib.ExitStack() as claims:
         if resume is not None:
             run = Run.open(resume)
-            claims.enter_context(claimed(run.path))
+            claims.enter_context(claimed(run.path, tell))
             check_device(run.recipe.train.device or "cpu")
             _tell_of_changes(run, machine, tell)
             dataset = unchanged_dataset(run)
         else:
             assert recipe is not None
             resolved, dataset = _prepare(recipe, out, machine, tell, checking)
-            run = _begin(resolved, dataset, out, machine, claims)
+            run = _begin(resolved, dataset, out, machine, tell, claims)
         with _out_of_memory_speaks(run):
             return _run(run, dataset, observers, tell)
 
@@ -92,7 +98,9 @@ def _prepare(
     checking: Callable[[int, int], None] | None,
 ) -> tuple[Recipe, ImageDataset]:
     """Check everything that can be checked before there is a run folder."""
-    if out is not None:
+    if out is None:
+        _check_writable(Path(DEFAULT_PARENT))
+    else:
         _check_free(Path(out))
     data = recipe.data
     dataset = open_dataset(
@@ -111,6 +119,7 @@ def _begin(
     dataset: ImageDataset,
     out: str | Path | None,
     machine: Machine,
+    tell: Tell,
     claims: contextlib.ExitStack,
 ) -> Run:
     """Make the run folder and claim it."""
@@ -118,7 +127,7 @@ def _begin(
     try:
         folder = folder or _default_folder(recipe)
         folder.mkdir(parents=True, exist_ok=True)
-        claims.enter_context(claimed(folder))
+        claims.enter_context(claimed(folder, tell))
         # Reading the images may have taken long; another run may have come here since.
         _check_no_run(folder)
         write_json(folder / ENVIRONMENT, environment(machine))
@@ -127,7 +136,7 @@ def _begin(
         replace_file(folder / RECIPE, recipe.to_yaml())
     except OSError as error:
         raise VertebraError(
-            f"cannot write to {folder or 'runs'}: {error.strerror or error}"
+            f"cannot write to {folder or DEFAULT_PARENT}: {error.strerror or error}"
         ) from None
     return Run.open(folder)
 
@@ -192,7 +201,7 @@ def _check_free(folder: Path) -> None:
     if folder.exists() and not folder.is_dir():
         raise VertebraError(f"{folder} is a file; the run needs a folder")
     _check_no_run(folder)
-    if folder.is_dir() and any(folder.iterdir()):
+    if folder.is_dir() and any(entry.name not in _BEFORE_RECIPE for entry in folder.iterdir()):
         raise VertebraError(f"{folder} is not empty; name another folder for the run")
     _check_writable(folder)
 
@@ -213,8 +222,7 @@ def _check_writable(folder: Path) -> None:
 
 def _default_folder(recipe: Recipe) -> Path:
     """Make ``runs/DATA-MODEL``, or the first ``runs/DATA-MODEL-2``, ``-3``, ... that is free."""
-    base = Path("runs") / f"{Path(recipe.data.source).name}-{recipe.model.name}"
-    _check_writable(base)
+    base = Path(DEFAULT_PARENT) / f"{Path(recipe.data.source).name}-{recipe.model.name}"
     folder, number = base, 1
     while True:
         # Making it is the only test that two runs started at once cannot both pass.

@@ -12,7 +12,6 @@ import contextlib
 import os
 import signal
 import socket
-import sys
 import threading
 from collections.abc import Callable, Iterator
 
@@ -20,6 +19,7 @@ from vertebra.core import STOPPED
 
 GRACE = 1.5  # seconds
 SAVING_GRACE = 60.0
+_SHOW_CURSOR = "\x1b[?25h"  # a progress bar hides it
 
 
 class Interrupt:
@@ -45,9 +45,12 @@ def catching(farewell: Callable[[], str]) -> Iterator[Interrupt]:
     finished = threading.Event()
 
     def leave() -> None:
-        sys.stderr.write(f"\n{farewell()}\n")
-        sys.stderr.flush()
-        os._exit(STOPPED)
+        # Unbuffered, for this may have interrupted a write; and whatever happens, it ends here.
+        try:
+            shown = _SHOW_CURSOR if os.isatty(2) else ""
+            os.write(2, f"{shown}\n{farewell()}\n".encode())
+        finally:
+            os._exit(STOPPED)
 
     def watch() -> None:
         while True:

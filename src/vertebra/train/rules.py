@@ -9,7 +9,7 @@ import math
 
 import torch
 
-from vertebra.anatomy import Graph, dissect
+from vertebra.anatomy import Graph, dissect, taps_in_padding
 from vertebra.anatomy.macs import count
 from vertebra.core import VertebraError
 from vertebra.core.preprocessing import channel_statistics
@@ -19,7 +19,7 @@ from vertebra.runs import Recipe
 from vertebra.zoo import get
 from vertebra.zoo.of_recipe import build
 
-# Depthwise convolutions are bound by memory: bfloat16 saves little arithmetic there and pays for
+# Depthwise convolutions are bound by a CPU's memory: bfloat16 saves little arithmetic and pays for
 # its conversions. Dense networks gain about 1.7 times on a CPU that has it (see docs/decisions).
 MOST_DEPTHWISE = 0.05
 
@@ -52,6 +52,8 @@ def resolve(recipe: Recipe, dataset: ImageDataset, machine: Machine) -> Recipe:
     with torch.device("meta"):
         net = build(resolved)
     graph = dissect(net, (dataset.channels, size, size)).graph
+    if recipe.train.precision == "bf16" and resolved.train.device == "cpu":
+        _check_bf16(graph, size)
     _check_batch_norm(graph, min(recipe.train.batch_size, len(dataset.train)))
     return resolved.override(
         **{
@@ -70,10 +72,25 @@ def default_device() -> str:
 
 
 def default_precision(graph: Graph, device: str, machine: Machine) -> str:
-    """bf16 where the device multiplies it in hardware and the network is not mostly depthwise."""
+    """bf16 where the device multiplies it in hardware; on a CPU with two exceptions.
+
+    Mostly depthwise networks gain nothing there, and :func:`unsafe_in_bf16` ones would train on
+    wrong gradients.
+    """
     if device.startswith("cuda"):
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
-    return "bf16" if machine.has_bf16 and depthwise_share(graph) <= MOST_DEPTHWISE else "fp32"
+    gains = machine.has_bf16 and depthwise_share(graph) <= MOST_DEPTHWISE
+    return "bf16" if gains and unsafe_in_bf16(graph) is None else "fp32"
+
+
+def unsafe_in_bf16(graph: Graph) -> str | None:
+    """A layer whose weight gradient may hold anything in bf16 on the CPU, None if there is none.
+
+    Where a kernel tap only ever meets padding, PyTorch's CPU kernels (2.15, oneDNN 3.13) leave its
+    gradient unwritten in bfloat16 for many shapes: it is whatever stood in that memory. float32 is
+    right.
+    """
+    return next((node.module for node in taps_in_padding(graph)), None)
 
 
 def depthwise_share(graph: Graph) -> float:
@@ -87,6 +104,16 @@ def depthwise_share(graph: Graph) -> float:
         total += macs
         depthwise += macs if weight[1] == 1 and node.attributes["groups"] > 1 else 0
     return depthwise / total if total else 0.0
+
+
+def _check_bf16(graph: Graph, size: int) -> None:
+    layer = unsafe_in_bf16(graph)
+    if layer is not None:
+        raise VertebraError(
+            f"bf16 is not safe on the CPU with images of {size} pixels: the map before {layer} is "
+            f"so small that part of its kernel meets only padding, where PyTorch leaves the "
+            f"gradient unset; use train.precision=fp32 or a larger data.image_size"
+        )
 
 
 def _check_batch_norm(graph: Graph, batch_size: int) -> None:

@@ -27,6 +27,7 @@ def settings(recipe: Recipe) -> Iterator[None]:
     deterministic_settings: Any = torch.utils.deterministic
     threads = torch.get_num_threads()
     deterministic = torch.are_deterministic_algorithms_enabled()
+    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
     fill = deterministic_settings.fill_uninitialized_memory
     with torch.random.fork_rng():
         try:
@@ -37,5 +38,5 @@ def settings(recipe: Recipe) -> Iterator[None]:
             yield
         finally:
             deterministic_settings.fill_uninitialized_memory = fill
-            torch.use_deterministic_algorithms(deterministic)
+            torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
             torch.set_num_threads(threads)
