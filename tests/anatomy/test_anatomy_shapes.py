@@ -146,6 +146,7 @@ def test_poolings_padded_too_far(pooling: tuple[Tensor, list[list[int]], bool]) 
     """PyTorch refuses padding beyond half the kernel: a window could lie wholly outside."""
     x, windows, ceil_mode = pooling
     assert_agrees(aten.avg_pool2d.default, x, *windows, ceil_mode)
+    assert_agrees(aten.avg_pool2d.default, x, *windows, ceil_mode, True, 3)
     assert_agrees(aten.max_pool2d_with_indices.default, x, *windows, [1, 1], ceil_mode)
 
 

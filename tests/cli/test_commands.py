@@ -133,16 +133,42 @@ def test_default_run_folders_are_numbered(
 
 
 def test_no_color_is_obeyed() -> None:
-    environment = {**os.environ, "NO_COLOR": "1", "FORCE_COLOR": "1"}
+    assert "\x1b[" not in printed("models", NO_COLOR="1")
+
+
+def printed(*arguments: str, **environment: str) -> str:
     done = subprocess.run(
-        [sys.executable, "-m", "vertebra", "models"],
+        [sys.executable, "-m", "vertebra", *arguments],
         capture_output=True,
-        text=True,
-        env=environment,
+        env={**os.environ, **environment},
         check=True,
         timeout=60,
     )
-    assert "\x1b[3" not in done.stdout
+    return done.stdout.decode(errors="replace")
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "utf-8"])
+def test_any_encoding_will_do(encoding: str) -> None:
+    assert "lenet5" in printed("show", "lenet5", PYTHONIOENCODING=encoding)
+
+
+def test_a_reader_of_notices_that_leaves_does_not_end_the_training(
+    finished: Path, tmp_path: Path
+) -> None:
+    arguments = ["train", str(finished / "images"), *TINY, "--out", str(tmp_path / "run")]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "vertebra", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stderr is not None
+    process.stderr.readline()
+    process.stderr.close()
+    assert process.stdout is not None
+    out = process.stdout.read().decode()
+    assert process.wait(timeout=60) == 0
+    assert out.splitlines()[-1] == str(tmp_path / "run")
+    assert (tmp_path / "run" / "report.html").exists()
 
 
 def test_a_pipe_that_closes_early_is_no_error() -> None:

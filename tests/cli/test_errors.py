@@ -47,6 +47,11 @@ def refused(*arguments: str, says: str) -> None:
         (("train", "digits", "--recipe", "none.yaml"), "no recipe file none.yaml"),
         (("train",), "what shall it train on"),
         (("train", "digits", "--epochs", "5", "--set", "epochs=3"), "'epochs' is given twice"),
+        (("train", "digits", "--epochs", "5", "--set", "train.epochs=3"), "is given twice"),
+        (("train", "digits", "--set", "data.source=x"), "'data.source' is given twice"),
+        (("train", "digits", "--set", "lr=1", "--set", "train.lr=2"), "is given twice"),
+        (("train", "a" * 300), "File name too long"),
+        (("evaluate", "a" * 300), "File name too long"),
         (("train", "digits", "--set", "model.options.seed=3"), "unknown option"),
         (("train", "digits", "--set", "device=meta"), "no device"),
         (("train", "nowhere"), "no such file or folder: nowhere"),
@@ -145,6 +150,12 @@ def test_more_classes_in_the_data_than_in_the_run(
 ) -> None:
     make_folder(classes=("dark", "light", "grey"))
     refused("evaluate", str(finished / "run"), "--data", "images", says="does not know: grey")
+
+
+def test_checkpoint_that_is_none(finished: Path) -> None:
+    arguments = ("evaluate", str(finished / "run"), "--checkpoint")
+    refused(*arguments, "bst", says="did you mean best?")
+    refused(*arguments, "../recipe.yaml", says="unknown checkpoint")
 
 
 def test_split_that_is_not_there(finished: Path) -> None:

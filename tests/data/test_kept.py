@@ -11,7 +11,7 @@ from torch import Tensor
 
 from vertebra.core import Preprocessing
 from vertebra.data import open_dataset, training_batches
-from vertebra.data.kept import KeptImages, default_limit
+from vertebra.data.kept import KeptImages, limit_of
 from vertebra.machine import describe
 from vertebra.runs.recipe import AugmentSection
 
@@ -60,7 +60,8 @@ def test_the_limit_holds_with_several_threads() -> None:
 
 
 def test_the_default_is_a_gibibyte_or_an_eighth_of_the_memory() -> None:
-    assert default_limit() == min(2**30, describe().memory // 8)
+    assert limit_of(None) == min(2**30, describe().memory // 8)
+    assert limit_of(0.5) == 2**29
 
 
 def test_a_copy_for_another_process_stays_empty() -> None:

@@ -57,6 +57,14 @@ def test_to_evaluate_needs_no_train_folder(tmp_path: Path) -> None:
     assert opened.notes == ("passed over files that are no images: 1 .txt",)
 
 
+def test_to_evaluate_on_everything_says_that_train_is_in_it(tmp_path: Path) -> None:
+    for name in ("train", "val"):
+        fill(tmp_path / name, ["cat", "dog"], 4)
+    opened = open_labelled(tmp_path)
+    assert len(opened.split) == 16
+    assert opened.notes == ("no test folder: every image is judged, those to train on too",)
+
+
 def test_to_evaluate_a_share_of_train_is_val_as_in_training(tmp_path: Path) -> None:
     for name, count in {"train": 20, "test": 2}.items():
         fill(tmp_path / name, ["cat", "dog"], count)

@@ -13,6 +13,7 @@ import vertebra as vb
 from vertebra.core import VertebraError
 from vertebra.runs import Event, Moment, Recipe, Run
 from vertebra.train.checkpoint import load_checkpoint
+from vertebra.train.settings import settings
 
 
 def short(**changes: object) -> Recipe:
@@ -99,6 +100,8 @@ def test_folder_is_learnt_and_broken_files_are_told_of(
     evaluation = vb.train.evaluate(run)
     assert evaluation.top1 == run.test["top1"]
     assert evaluation.scores.loss == run.test["loss"]
+    own = vb.train.evaluate(run, data=root)
+    assert (own.split, own.top1) == ("test", run.test["top1"]), "not the images it was trained on"
 
 
 def test_run_folder_holds_what_explains_it(tmp_path: Path) -> None:
@@ -132,7 +135,7 @@ def test_average_of_weights_is_what_is_judged(tmp_path: Path) -> None:
     assert torch.equal(vb.train.load_model(run, "last").state_dict()[name], saved.ema[name])
 
 
-def test_resnet20_learns_digits_in_three_epochs(tmp_path: Path) -> None:
+def test_resnet20_learns_digits_in_four_epochs(tmp_path: Path) -> None:
     """Far from what the recipe reaches, but out of reach for a loop with a broken part."""
     run = vb.train.fit(short(epochs=4, batch_size=32, lr=0.05), tmp_path / "run")
     assert run.test is not None
@@ -211,6 +214,44 @@ def test_out_of_memory_says_what_to_change(
     monkeypatch.setattr("vertebra.train.loop.train_step", full)
     with pytest.raises(VertebraError, match=r"out of memory.*batch_size"):
         vb.train.fit(short(), tmp_path / "run")
+
+
+def test_a_disk_that_is_full_at_the_report_says_how_to_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device", "report.html")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("vertebra.report.Page.write", full)
+        with pytest.raises(VertebraError, match=r"report.html: No space left .* --resume"):
+            vb.train.fit(short(epochs=1), tmp_path / "run")
+    vb.train.fit(resume=tmp_path / "run")
+    whole = vb.train.fit(short(epochs=1), tmp_path / "whole")
+    assert Run.open(tmp_path / "run").metrics == whole.metrics
+
+
+def test_a_folder_left_by_a_failed_start_is_free(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    folder.mkdir()
+    for name in (".lock", "environment.json", "data.json"):
+        (folder / name).touch()
+    assert vb.train.fit(short(epochs=1), folder).test is not None
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "notes.txt").touch()
+    with pytest.raises(VertebraError, match="not empty"):
+        vb.train.fit(short(epochs=1), tmp_path / "other")
+
+
+def test_settings_are_the_callers_again() -> None:
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    try:
+        with settings(short(threads=1)):
+            pass
+        assert torch.is_deterministic_algorithms_warn_only_enabled()
+        assert torch.are_deterministic_algorithms_enabled()
+    finally:
+        torch.use_deterministic_algorithms(False)
 
 
 def test_other_runtime_errors_keep_their_traceback(

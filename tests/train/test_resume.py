@@ -147,6 +147,35 @@ def test_ctrl_c_between_epochs_waits_for_the_save(
     same_run(whole, tmp_path / "run")
 
 
+def test_a_long_epoch_is_saved_in_between(
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Crash:
+        def on(self, event: Event, moment: Moment) -> None:
+            if event is Event.AFTER_STEP and moment.step == 14:
+                raise RuntimeError("crash")
+
+    monkeypatch.setattr("vertebra.train.loop.SAVE_EVERY", 0.0)
+    with pytest.raises(RuntimeError, match="crash"):
+        vb.train.fit(Recipe.load(whole / "recipe.yaml"), tmp_path / "run", observers=(Crash(),))
+    assert Run.open(tmp_path / "run").checkpoint().name == "step-000013"
+    vb.train.fit(resume=tmp_path / "run")
+    same_run(whole, tmp_path / "run")
+
+
+def test_a_changed_recipe_is_not_gone_on_with(whole: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "run"
+    subprocess.run(["cp", "-r", str(whole), str(copy)], check=True)
+    before = (copy / "recipe.yaml").read_text()
+    (copy / "recipe.yaml").write_text(before.replace("epochs: 3", "epochs: 4"))
+    for use in (lambda: vb.train.fit(resume=copy), lambda: vb.train.evaluate(copy)):
+        with pytest.raises(VertebraError, match="not the recipe"):
+            use()
+    # What changes speed only may be changed.
+    (copy / "recipe.yaml").write_text(before.replace("workers: 0", "workers: 1"))
+    assert vb.train.evaluate(copy).top1 == Run.open(whole).test["top1"]
+
+
 def test_a_run_is_trained_by_one_process_at_a_time(whole: Path, tmp_path: Path) -> None:
     process = vertebra(*COMMAND, "--out", "run", cwd=tmp_path)
     deadline = time.monotonic() + 100

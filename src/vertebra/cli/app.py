@@ -39,6 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     0 done, 1 a check failed, 2 bad usage or input, 130 stopped by Ctrl-C.
     """
+    output.never_fail_on_a_character()
     try:
         code = app(list(sys.argv[1:] if arguments is None else arguments), standalone_mode=False)
     except VertebraError as error:
@@ -55,7 +56,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (KeyboardInterrupt, typer.Abort):
         output.notice("stopped")
         return STOPPED
-    except BrokenPipeError:
+    except OSError as error:
+        if not isinstance(error, BrokenPipeError):
+            # A name too long, a folder closed to this user: nothing that a traceback would explain.
+            output.error(f"{error.filename or 'input or output'}: {error.strerror or error}")
+            return 2
         # The reader (head, less) has seen enough; nothing more can be printed, also not at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0

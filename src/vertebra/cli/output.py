@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+import io
 import json
+import os
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
@@ -25,19 +27,47 @@ def console(stderr: bool = False) -> Console:
     """The console that commands print on; rich follows NO_COLOR by itself."""
     from rich.console import Console as NewConsole
 
+    class OurConsole(NewConsole):
+        def on_broken_pipe(self) -> None:
+            """Rich's own ends the process, be it in the middle of an epoch."""
+            if not self.stderr:
+                raise BrokenPipeError
+            self.quiet = True
+            _silence_stderr()
+
     stream = sys.stderr if stderr else sys.stdout
     width = None if stream.isatty() else _WIDTH
-    return NewConsole(stderr=stderr, width=width, highlight=False, soft_wrap=False)
+    return OurConsole(stderr=stderr, width=width, highlight=False, soft_wrap=False)
+
+
+def never_fail_on_a_character() -> None:
+    """Print what the terminal's encoding lacks as an escape: a thin space must end no command."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _silence_stderr() -> None:
+    """Nobody reads it any more; the work goes on without a word."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+
+
+def _to_stderr(text: str) -> None:
+    try:
+        sys.stderr.write(text)
+        sys.stderr.flush()
+    except BrokenPipeError:
+        _silence_stderr()
 
 
 def error(message: str) -> None:
     """One line on stderr."""
-    sys.stderr.write(f"error: {message}\n")
+    _to_stderr(f"error: {message}\n")
 
 
 def notice(message: str) -> None:
     """One line on stderr that the user should know of."""
-    sys.stderr.write(f"{message}\n")
+    _to_stderr(f"{message}\n")
 
 
 def document_text(text: str) -> None:

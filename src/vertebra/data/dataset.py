@@ -19,7 +19,7 @@ from vertebra.data.card import DataCard, Skipped
 from vertebra.data.decode import DecodeError
 from vertebra.data.digits import open_digits
 from vertebra.data.folder import open_folder
-from vertebra.data.kept import KeptImages, default_limit
+from vertebra.data.kept import KeptImages, limit_of
 from vertebra.data.split import stratified_split
 from vertebra.machine import usable_cores
 
@@ -179,8 +179,8 @@ def open_dataset(
         VertebraError: nothing usable is there; the message says what was expected.
     """
     digits = str(source) == "digits"
-    limit = default_limit() if keep_gib is None else int(keep_gib * 2**30)
-    opened: Source = open_digits() if digits else open_folder(Path(source), kept=KeptImages(limit))
+    kept = KeptImages(limit_of(keep_gib))
+    opened: Source = open_digits() if digits else open_folder(Path(source), kept=kept)
     channels = channels or opened.native_channels
     if known_broken is None:
         known_broken = () if digits else find_broken(opened, channels, progress)

@@ -144,7 +144,7 @@ def image_files(path: Path) -> list[Path]:
         return [path]
     if not path.is_dir():
         raise VertebraError(f"no such file or folder: {path}")
-    found = [Path(entry) for entry in _walk(path) if _is_image(entry)]
+    found = [Path(_readable(entry)) for entry in _walk(path) if _is_image(entry)]
     if not found:
         raise VertebraError(f"no images in {path}")
     return sorted(found)

@@ -13,9 +13,9 @@ from vertebra.machine import describe
 Key = tuple[int, int]  # (index in the source, channels)
 
 
-def default_limit() -> int:
-    """Bytes to keep at most: one GiB, or an eighth of the machine's memory if that is less."""
-    return min(1 << 30, describe().memory // 8)
+def limit_of(keep_gib: float | None) -> int:
+    """In bytes; None is one GiB, or an eighth of the machine's memory if that is less."""
+    return min(1 << 30, describe().memory // 8) if keep_gib is None else int(keep_gib * 2**30)
 
 
 class KeptImages:

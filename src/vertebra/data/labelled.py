@@ -10,7 +10,7 @@ import numpy as np
 from vertebra.data.card import Skipped
 from vertebra.data.dataset import Split, find_broken, nothing_left, open_dataset
 from vertebra.data.folder import FolderSource, open_folder
-from vertebra.data.kept import KeptImages, default_limit
+from vertebra.data.kept import KeptImages, limit_of
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,12 @@ class Labelled:
 
 
 def open_labelled(
-    source: str | Path, split: str | None = None, seed: int = 0, *, channels: int | None = None
+    source: str | Path,
+    split: str | None = None,
+    seed: int = 0,
+    *,
+    channels: int | None = None,
+    keep_gib: float | None = None,
 ) -> Labelled:
     """Open labelled images to evaluate on.
 
@@ -33,13 +38,14 @@ def open_labelled(
             where the source has one of its own, else every image.
         seed: decides the splits where the source does not and ``split`` asks for one.
         channels: 1 or 3; None for the source's own.
+        keep_gib: memory for decoded images, as for :func:`open_dataset`.
 
     Raises:
         VertebraError: nothing usable is there, or no such split.
     """
     if str(source) == "digits":
         return _divided(source, split or "test", seed, channels)
-    kept = KeptImages(default_limit())
+    kept = KeptImages(limit_of(keep_gib))
     opened = open_folder(Path(source), training=False, kept=kept)
     own = set() if opened.given is None else set(opened.given.tolist())
     # Where there is no val folder, some of train becomes val.
@@ -63,4 +69,7 @@ def _whole(opened: FolderSource, split: str | None, channels: int | None) -> Lab
         good = good[opened.given[good] == split]
     if not len(good):
         raise nothing_left(opened, split)
-    return Labelled(Split(split or "all", opened, good, channels), broken, opened.notes)
+    notes = opened.notes
+    if split is None and opened.given is not None and (opened.given == "train").any():
+        notes = (*notes, "no test folder: every image is judged, those to train on too")
+    return Labelled(Split(split or "all", opened, good, channels), broken, notes)

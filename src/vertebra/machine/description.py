@@ -1,5 +1,6 @@
 """Facts about the machine that change numbers or speed."""
 
+import contextlib
 import math
 import os
 import platform
@@ -25,7 +26,7 @@ _RELEVANT_FLAGS = (
 
 @dataclass(frozen=True)
 class Machine:
-    """One machine as a run records it. ``memory`` is in bytes."""
+    """One machine as a run records it. ``memory`` is what may be used of it, in bytes."""
 
     system: str
     processor: str
@@ -67,6 +68,16 @@ def usable_cores(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
     return max(1, min(allowed, math.floor(min(_quota_cores(cgroup), allowed) + 1e-9)))
 
 
+def _usable_memory(root: Path = Path("/sys/fs/cgroup")) -> int:
+    """Bytes of memory that this process may use: the machine's, capped by its control group."""
+    limits = [int(psutil.virtual_memory().total)]
+    for name in ("memory.max", "memory/memory.limit_in_bytes"):  # version 2, version 1
+        # Absent, or the word "max".
+        with contextlib.suppress(OSError, ValueError):
+            limits.append(int((root / name).read_text()))
+    return min(limits)
+
+
 def _cpu_info() -> tuple[str, tuple[str, ...]]:
     """Processor name and its relevant instruction sets; the sets are read on Linux only."""
     try:
@@ -90,5 +101,5 @@ def describe() -> Machine:
         processor=processor,
         cores=usable_cores(),
         instruction_sets=flags,
-        memory=psutil.virtual_memory().total,
+        memory=_usable_memory(),
     )

@@ -7,6 +7,7 @@ a run folder has no None left that matters, so replaying it repeats the run.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
@@ -139,6 +140,13 @@ class Recipe(_Section):
     def to_yaml(self) -> str:
         """The recipe as YAML that :meth:`load` reads back to an equal recipe."""
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
+
+    @property
+    def digest(self) -> str:
+        """Sixteen hex digits of everything that decides a number; equal for equal training."""
+        speed_only = {"train.workers": None, "data.keep_gib": None}
+        text = self.override(**speed_only).to_yaml()
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     @classmethod
     def _validated(cls, content: Mapping[str, Any]) -> Recipe:

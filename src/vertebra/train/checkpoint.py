@@ -24,7 +24,7 @@ from torch import Tensor
 
 from vertebra.core import VertebraError, replace_file, sync_folder
 from vertebra.runs import Run
-from vertebra.runs.run import CHECKPOINTS
+from vertebra.runs.run import CHECKPOINTS, RECIPE
 
 WEIGHTS = "weights.safetensors"
 EMA = "ema.safetensors"
@@ -65,7 +65,7 @@ def save_checkpoint(run: Run, checkpoint: Checkpoint, step: int, best: bool) -> 
     except OSError as error:
         raise VertebraError(
             f"cannot save a checkpoint in {folder}: {error.strerror or error}; "
-            f"the one before is whole"
+            f"the one before, if any, is whole"
         ) from None
     _remove_unnamed(folder)
     return final
@@ -75,7 +75,8 @@ def load_checkpoint(run: Run, which: str = "last") -> Checkpoint:
     """Read the checkpoint that ``which`` names, after comparing every file with its manifest.
 
     Raises:
-        VertebraError: there is none, or a file is missing or not the one that was written.
+        VertebraError: there is none, a file is missing or not the one that was written, or the
+            run's recipe has been changed since.
     """
     folder = run.checkpoint(which)
     try:
@@ -86,6 +87,11 @@ def load_checkpoint(run: Run, which: str = "last") -> Checkpoint:
     for name, digest in manifest["sha256"].items():
         if hashlib.sha256(files[name]).hexdigest() != digest:
             raise VertebraError(f"checkpoint {folder} is damaged: {name} is not what was written")
+    if manifest["metadata"].get("recipe") != run.recipe.digest:
+        raise VertebraError(
+            f"{run.path / RECIPE} is not the recipe that {folder.name} was trained by; "
+            f"put back what was changed"
+        )
     return Checkpoint(
         weights=load_safetensors(files[WEIGHTS]),
         ema=load_safetensors(files[EMA]) if EMA in files else None,
@@ -158,7 +164,7 @@ def _check_finite(checkpoint: Checkpoint, run: Run) -> None:
     for name, value in _all_tensors(checkpoint):
         if value.is_floating_point() and not bool(torch.isfinite(value).all()):
             raise VertebraError(
-                f"{name} is no longer finite, so this state is not saved; the last good checkpoint "
-                f"of {run.path} is whole. A lower learning rate or fp32 may help",
+                f"{name} is no longer finite, so this state is not saved; an earlier checkpoint of "
+                f"{run.path}, if it has one, is whole. A lower learning rate or fp32 may help",
                 exit_code=1,
             )

@@ -106,7 +106,8 @@ def evaluate(
         run: a run or its folder.
         split: "train", "val" or "test". None: test, else val, of the run's own data; of other data
             test if its folders have one, else every image.
-        data: another dataset, whose classes must be among the run's, by name.
+        data: another dataset, whose classes must be among the run's, by name. The run's own by its
+            path is the same as None: what it was trained on is not judged unasked.
         checkpoint: "best" or "last".
 
     Raises:
@@ -114,13 +115,15 @@ def evaluate(
             run's own data has changed.
     """
     run = run if isinstance(run, Run) else Run.open(run)
-    if data is None:
-        dataset = unchanged_dataset(run)
+    if data is None or _is_own(run, data):
+        dataset = unchanged_dataset(run, keep_gib=0)  # every image is read once
         chosen = dataset.split(split) if split else dataset.test or dataset.split("val")
         labelled = Labelled(chosen, dataset.skipped, dataset.notes)
     else:
         recipe = run.recipe.data
-        labelled = open_labelled(data, split, recipe.split_seed, channels=recipe.channels)
+        labelled = open_labelled(
+            data, split, recipe.split_seed, channels=recipe.channels, keep_gib=recipe.keep_gib
+        )
     return judge(run, labelled, checkpoint)
 
 
@@ -151,6 +154,11 @@ def judge(run: Run, labelled: Labelled, checkpoint: str) -> Evaluation:
         device=str(device),
         notes=(*labelled.notes, *_elsewhere(run, device)),
     )
+
+
+def _is_own(run: Run, data: str | Path) -> bool:
+    own = run.recipe.data.source
+    return str(data) == own or (own != "digits" and Path(data).resolve() == Path(own).resolve())
 
 
 def _elsewhere(run: Run, device: torch.device) -> tuple[str, ...]:

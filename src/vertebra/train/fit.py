@@ -86,7 +86,7 @@ def fit(
             assert recipe is not None
             resolved, dataset = _prepare(recipe, out, machine, tell, checking)
             run = _begin(resolved, dataset, out, machine, tell, claims)
-        with _out_of_memory_speaks(run):
+        with _machine_limits_speak(run):
             return _run(run, dataset, observers, tell)
 
 
@@ -236,9 +236,16 @@ def _default_folder(recipe: Recipe) -> Path:
 
 
 @contextlib.contextmanager
-def _out_of_memory_speaks(run: Run) -> Iterator[None]:
+def _machine_limits_speak(run: Run) -> Iterator[None]:
+    """A full disk and a full memory are the user's to mend."""
     try:
         yield
+    except OSError as error:
+        where = error.filename or run.path
+        raise VertebraError(
+            f"cannot write to {where}: {error.strerror or error}; "
+            f"then go on with: vertebra train --resume {run.path}"
+        ) from None
     except RuntimeError as error:
         # The CPU's allocator has no error type of its own.
         if not isinstance(error, torch.OutOfMemoryError) and "can't allocate" not in str(error):

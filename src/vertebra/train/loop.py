@@ -4,6 +4,7 @@
         for each batch left in it:
             step:  forward, loss, backward, optimiser, average of the weights
             if the user asked to stop: save, stop
+            if the last save is long ago: save
         validate
         save, as the best one if it is
 
@@ -14,6 +15,7 @@ have drawn.
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -36,6 +38,10 @@ from vertebra.train.interrupt import Interrupt
 from vertebra.train.observers import MetricsLog
 from vertebra.train.optim import WeightAverage, learning_rate
 from vertebra.train.scores import score
+
+# Seconds of work that a kill may cost at most, whatever an epoch takes. When a run is saved changes
+# none of its numbers.
+SAVE_EVERY = 300.0
 
 
 @dataclass
@@ -71,6 +77,7 @@ class Job:
     observers: Sequence[Observer]
     moment: Moment
     progress: Progress = field(default_factory=Progress)
+    saved_at: float = field(default_factory=time.monotonic)
 
     def announce(self, event: Event) -> None:
         """Tell every observer."""
@@ -125,10 +132,14 @@ def train_epoch(job: Job, batches: Iterator[tuple[Tensor, Tensor]], interrupt: I
         sums += torch.stack([loss.detach().double() * len(targets), correct.double()])
         progress.step_in_epoch += 1
         progress.seen += len(targets)
+        due = time.monotonic() - job.saved_at > SAVE_EVERY
+        if due or interrupt.requested or progress.step_in_epoch == job.steps:
+            progress.loss_sum, progress.correct = sums[0].item(), int(sums[1].item())
+        if due:
+            save(job, interrupt, best=False)
         if interrupt.requested and progress.step_in_epoch < job.steps:
-            break
-    progress.loss_sum, progress.correct = sums[0].item(), int(sums[1].item())
-    return progress.step_in_epoch >= job.steps
+            return False
+    return True
 
 
 def train_step(job: Job, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
@@ -237,10 +248,12 @@ def save(job: Job, interrupt: Interrupt, best: bool) -> None:
             "in_chans": str(recipe.model.in_chans),
             "epoch": str(job.progress.epoch),
             "step": str(job.moment.step),
+            "recipe": recipe.digest,
         },
     )
     save_checkpoint(job.run, checkpoint, job.moment.step, best)
     interrupt.saving = False
+    job.saved_at = time.monotonic()
 
 
 def restore(job: Job, checkpoint: Checkpoint) -> None:

@@ -7,8 +7,10 @@ from vertebra.data import ImageDataset, Skipped, open_dataset
 from vertebra.runs import Run
 
 
-def unchanged_dataset(run: Run) -> ImageDataset:
+def unchanged_dataset(run: Run, keep_gib: float | None = None) -> ImageDataset:
     """The run's data with its splits, less what was skipped then.
+
+    ``keep_gib``: memory for decoded images; None: what the recipe says.
 
     Raises:
         VertebraError: it is not what it was, so the splits would not be those that were held out.
@@ -20,7 +22,7 @@ def unchanged_dataset(run: Run) -> ImageDataset:
         recipe.split_seed,
         channels=recipe.channels,
         known_broken=broken,
-        keep_gib=recipe.keep_gib,
+        keep_gib=recipe.keep_gib if keep_gib is None else keep_gib,
     )
     then, now = card["fingerprint"], dataset.card.fingerprint
     if then != now:
