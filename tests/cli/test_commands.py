@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from command import TINY, run
 
+from vertebra.runs import Run
+
 HEAVY = ("torch", "torchvision", "numpy", "matplotlib", "sklearn")
 
 
@@ -130,6 +132,21 @@ def test_default_run_folders_are_numbered(
     arguments = (*TINY, "--quiet", "--model", "resnet20")
     paths = [run("train", str(finished / "images"), *arguments)[1].splitlines()[-1] for _ in "ab"]
     assert paths == ["runs/images-resnet20", "runs/images-resnet20-2"]
+
+
+def test_alone_it_shows_its_help() -> None:
+    code, out, err = run()
+    assert code == 0
+    assert "Usage:" in out
+    assert "evaluate" in out
+    assert err == ""
+
+
+def test_the_epoch_that_is_judged_is_named(finished: Path) -> None:
+    test = Run.open(finished / "run").test
+    assert test is not None
+    _, text, _ = run("evaluate", str(finished / "run"))
+    assert f"best checkpoint (epoch {test['epoch']})" in text
 
 
 def test_no_color_is_obeyed() -> None:

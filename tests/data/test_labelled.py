@@ -62,7 +62,7 @@ def test_to_evaluate_on_everything_says_that_train_is_in_it(tmp_path: Path) -> N
         fill(tmp_path / name, ["cat", "dog"], 4)
     opened = open_labelled(tmp_path)
     assert len(opened.split) == 16
-    assert opened.notes == ("no test folder: every image is judged, those to train on too",)
+    assert opened.notes == ("no test images: every image is judged, those to train on too",)
 
 
 def test_to_evaluate_a_share_of_train_is_val_as_in_training(tmp_path: Path) -> None:

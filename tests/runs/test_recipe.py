@@ -87,6 +87,14 @@ def test_override_gives_a_changed_copy() -> None:
         recipe.override(lr="fast")
 
 
+def test_fewer_epochs_shorten_the_warm_up() -> None:
+    def warmup(**changes: object) -> float:
+        return Recipe.load("scratch-small", **changes).train.warmup_epochs
+
+    assert (warmup(), warmup(epochs=30), warmup(epochs=3), warmup(epochs=1)) == (2, 2, 1.5, 0.5)
+    assert warmup(epochs=3, warmup_epochs=2) == 2, "what is asked for stays"
+
+
 def test_options_of_a_family_are_taken_by_full_key() -> None:
     recipe = assigned("model.options.width=2", "model.options.act=silu")
     assert recipe.model.options == {"width": 2, "act": "silu"}

@@ -50,6 +50,7 @@ def same_run(one: Path, other: Path) -> None:
     for which in ("last", "best"):
         a, b = Run.open(one).checkpoint(which), Run.open(other).checkpoint(which)
         for name in ("weights.safetensors", "ema.safetensors"):
+            assert (a / name).read_bytes() == (b / name).read_bytes()
             left, right = load_file(a / name), load_file(b / name)
             assert left.keys() == right.keys()
             assert all(torch.equal(left[key], right[key]) for key in left)
@@ -124,24 +125,25 @@ def test_ctrl_c_in_mid_epoch_saves_and_resumes_to_the_same_bits(
 
 
 class AskToStop:
-    """An observer that presses Ctrl-C at one event of the first epoch."""
+    """An observer that presses Ctrl-C, or is a scheduler, at one event of the first epoch."""
 
-    def __init__(self, event: Event) -> None:
-        self.event, self.asked = event, False
+    def __init__(self, event: Event, number: int = signal.SIGINT) -> None:
+        self.event, self.number, self.asked = event, number, False
 
     def on(self, event: Event, moment: Moment) -> None:
         if event is self.event and not self.asked:
             self.asked = True
-            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), self.number)
 
 
-@pytest.mark.parametrize("event", [Event.VALIDATION, Event.EPOCH_END, Event.SAVING])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("event", [Event.VALIDATION, Event.SAVING])
 def test_ctrl_c_between_epochs_waits_for_the_save(
-    whole: Path, tmp_path: Path, event: Event
+    whole: Path, tmp_path: Path, event: Event, number: int
 ) -> None:
     recipe = Recipe.load(whole / "recipe.yaml")
     with pytest.raises(VertebraError, match="go on from step-000008 with") as caught:
-        vb.train.fit(recipe, tmp_path / "run", observers=(AskToStop(event),))
+        vb.train.fit(recipe, tmp_path / "run", observers=(AskToStop(event, number),))
     assert caught.value.exit_code == 130
     vb.train.fit(resume=tmp_path / "run")
     same_run(whole, tmp_path / "run")

@@ -17,8 +17,10 @@ from sklearn.metrics import (
     precision_recall_fscore_support,
     top_k_accuracy_score,
 )
+from torch.nn import functional as F
 from torchmetrics.functional.classification import multiclass_calibration_error
 
+from vertebra.train.infer import Answers
 from vertebra.train.scores import calibration_bins, score, top_k
 
 Floats = NDArray[np.float64]
@@ -229,6 +231,16 @@ def test_any_guesses(seed: int, images: int, classes: int, sharpness: float) -> 
     for entry in ours.calibration:
         assert entry.low - 1e-12 <= entry.confidence <= entry.high + 1e-12
     assert int(ours.confusion.sum()) == images
+
+
+def test_a_loss_that_no_probability_can_hold() -> None:
+    logits = torch.tensor([[0.0, 2000.0], [3.0, 1.0], [-5e5, 5e5]])
+    labels = np.array([0, 0, 0])
+    answers = Answers(logits, labels)
+    expected = F.cross_entropy(logits.double(), torch.from_numpy(labels)).item()
+    ours = score(answers.probabilities, labels, names(2), answers.losses(labels))
+    assert ours.loss == pytest.approx(expected, rel=1e-12)
+    assert ours.loss > 300_000
 
 
 def test_probabilities_of_float32_are_scored_alike() -> None:

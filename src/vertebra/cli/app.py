@@ -41,7 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     output.never_fail_on_a_character()
     try:
-        code = app(list(sys.argv[1:] if arguments is None else arguments), standalone_mode=False)
+        given = list(sys.argv[1:] if arguments is None else arguments)
+        code = app(given or ["--help"], standalone_mode=False)
     except VertebraError as error:
         say = output.notice if error.exit_code == STOPPED else output.error
         say(str(error))

@@ -27,6 +27,8 @@ def command(
     from vertebra.runs import Run
 
     opened = Run.open(run)
+    if not quiet:
+        output.notice("loading PyTorch ...")
     from vertebra.train import evaluate
 
     result = evaluate(opened, split, data=data, checkpoint=checkpoint)
@@ -60,7 +62,8 @@ def _print(result: Evaluation) -> None:
     output.line()
     precision = result.run.recipe.train.precision
     output.line(
-        f"{result.data}, {result.split}: {scores.images} images, {precision} on {result.device}"
+        f"{result.data}, {result.split}: {scores.images} images, {result.checkpoint} checkpoint "
+        f"(epoch {result.epoch}), {precision} on {result.device}"
     )
     output.line(f"  top-1              {percent(scores.top1)}")
     output.line(f"  top-5              {percent(scores.top5)}")

@@ -27,6 +27,8 @@ def command(
     from vertebra.runs import Run
 
     opened = Run.open(run)
+    if not quiet:
+        output.notice("loading PyTorch ...")
     from vertebra.train import predict
 
     result = predict(opened, images, checkpoint=checkpoint)

@@ -20,7 +20,9 @@ def command(
     data: Annotated[
         str | None, typer.Argument(help="'digits', or a folder with one subfolder a class.")
     ] = None,
-    model: Annotated[str | None, typer.Option("--model", "-m", help="The network.")] = None,
+    model: Annotated[
+        str | None, typer.Option("--model", "-m", help="The network; the recipe's if not given.")
+    ] = None,
     recipe: Annotated[
         str | None,
         typer.Option(
@@ -102,15 +104,19 @@ def _fit(recipe: Recipe | None, out: Path | None, resume: Path | None, quiet: bo
 
 
 def _closing(run: Run) -> None:
-    from vertebra.report.words import percent
+    from vertebra.report.words import percent, plural
 
-    last = run.epochs[-1]
-    output.line(f"validation  top-1 {percent(last['val_top1'])} after {last['epoch']} epochs")
-    if run.test:
-        test = run.test
+    last, test = run.epochs[-1], run.test
+    epochs = plural(last["epoch"], "epoch")
+    output.line(f"validation  top-1 {percent(last['val_top1'])} after {epochs}")
+    if test:
+        best = run.epochs[test["epoch"] - 1]
+        if best is not last:
+            shown = f"top-1 {percent(best['val_top1'])} after epoch {best['epoch']}"
+            output.line(f"            {shown}, the best: judged on test")
         output.line(
             f"test        top-1 {percent(test['top1'])} "
-            f"({test['errors']} errors in {test['images']}), "
+            f"({plural(test['errors'], 'error')} in {test['images']}), "
             f"calibration error {percent(test['ece'])}"
         )
     output.line(f"report      {run.path / 'report.html'}")

@@ -271,9 +271,9 @@ def _divide(
     notes = []
     if not len(parts["val"]):
         parts.update(_deal(source, parts["train"], {"val": FOLDER_FRACTIONS["val"]}, seed))
-        notes.append("no val folder: a share of train is held out to watch training")
+        notes.append("no val images: a share of train is held out to watch training")
     if not len(parts["test"]):
-        notes.append("no test folder: figures on val are of images that chose the checkpoint")
+        notes.append("no test images: figures on val are of images that chose the checkpoint")
     return _with_val(source, parts), tuple(notes)
 
 

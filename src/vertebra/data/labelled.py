@@ -71,5 +71,5 @@ def _whole(opened: FolderSource, split: str | None, channels: int | None) -> Lab
         raise nothing_left(opened, split)
     notes = opened.notes
     if split is None and opened.given is not None and (opened.given == "train").any():
-        notes = (*notes, "no test folder: every image is judged, those to train on too")
+        notes = (*notes, "no test images: every image is judged, those to train on too")
     return Labelled(Split(split or "all", opened, good, channels), broken, notes)

@@ -24,11 +24,15 @@ _SIZE = (4.6, 3.1)  # inches; drawn at about the size at which a phone shows it
 def line_plot(
     series: Mapping[str, tuple[Sequence[float], Sequence[float]]], xlabel: str, ylabel: str
 ) -> str:
-    """Lines by name: (x, y) each; one point is drawn as a dot.
+    """Lines by name: (x, y) each, x in whole numbers; one point is drawn as a dot.
 
     The y axis is logarithmic where one value would flatten all others.
     """
+    from matplotlib.ticker import MaxNLocator
+
     figure, axes = _figure(xlabel, ylabel)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))  # there is no epoch 1.25
+    axes.ticklabel_format(axis="y", useOffset=False)
     for colour, (x, y) in zip(itertools.cycle(COLOURS), series.values(), strict=False):
         marker = "o" if len(x) < 2 else None
         axes.plot(x, y, color=colour, linewidth=1.8, marker=marker)

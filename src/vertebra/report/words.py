@@ -17,6 +17,11 @@ def si(number: float) -> str:
     return f"{number:.4g}"
 
 
+def plural(number: int, noun: str) -> str:
+    """(1, "error") -> "1 error"; (3, "error") -> "3 errors"."""
+    return f"{count(number)} {noun}" + ("" if number == 1 else "s")
+
+
 def percent(share: float | None, digits: int = 2) -> str:
     """0.9917 -> "99.17 %"; None -> a dash."""
     return "-" if share is None else f"{100 * share:.{digits}f} %"

@@ -124,14 +124,20 @@ class Recipe(_Section):
 
         Args:
             source: the name of a built-in recipe (see :func:`list_recipes`), or a YAML file.
-            **changes: ``model`` and ``data`` take a name; any other key is a field, by itself where
+            **changes: ``epochs`` alone shortens the recipe's warm-up to half of them at most.
+                ``model`` and ``data`` take a name; any other key is a field, by itself where
                 that is unambiguous (``lr=0.05``), or with its section.
 
         Raises:
             VertebraError: no such recipe, an unknown key or a wrong value.
         """
         content = _read(source)
-        return cls._validated(_changed(content, changes))
+        changed = cls._validated(_changed(content, changes))
+        given = {full_key(key) for key in changes}
+        if ("train", "epochs") in given and ("train", "warmup_epochs") not in given:
+            half = changed.train.epochs / 2
+            return changed.override(warmup_epochs=min(changed.train.warmup_epochs, half))
+        return changed
 
     def override(self, **changes: Any) -> Recipe:
         """A copy with some fields changed; keys and errors as in :meth:`load`."""

@@ -103,6 +103,16 @@ def load_checkpoint(run: Run, which: str = "last") -> Checkpoint:
 def _write_folder(temporary: Path, final: Path, checkpoint: Checkpoint) -> None:
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir()
+    try:
+        _fill_folder(temporary, checkpoint)
+    except OSError:
+        shutil.rmtree(temporary, ignore_errors=True)  # half of it helps nobody on a full disk
+        raise
+    temporary.rename(final)
+    sync_folder(final.parent)
+
+
+def _fill_folder(folder: Path, checkpoint: Checkpoint) -> None:
     metadata = dict(checkpoint.metadata)
     contents = {WEIGHTS: _tensors(checkpoint.weights, metadata)}
     if checkpoint.ema is not None:
@@ -114,19 +124,30 @@ def _write_folder(temporary: Path, final: Path, checkpoint: Checkpoint) -> None:
     manifest = {"schema": "vertebra.checkpoint/1", "metadata": metadata, "sha256": sums}
     contents[MANIFEST] = (json.dumps(manifest, indent=2) + "\n").encode()
     for name, content in contents.items():
-        with (temporary / name).open("wb") as file:
+        with (folder / name).open("wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-    sync_folder(temporary)
-    temporary.rename(final)
-    sync_folder(final.parent)
+    sync_folder(folder)
 
 
 def _tensors(tensors: Mapping[str, Tensor], metadata: dict[str, str]) -> bytes:
     """As safetensors, in the plain layout: the file should not depend on channels_last."""
     plain = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
-    return save_safetensors(plain, metadata)
+    return _in_order(save_safetensors(plain, metadata))
+
+
+def _in_order(content: bytes) -> bytes:
+    """Sort the metadata, which safetensors writes in any order: equal runs have equal files.
+
+    The format: eight bytes of length, a JSON header padded with spaces to that length, tensors.
+    """
+    length = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + length])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    padded = text.ljust(-(-len(text) // 8) * 8)
+    return len(padded).to_bytes(8, "little") + padded + content[8 + length :]
 
 
 def _free_name(folder: Path, step: int) -> Path:

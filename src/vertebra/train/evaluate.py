@@ -14,7 +14,7 @@ from vertebra.core import VertebraError
 from vertebra.data import Labelled, Skipped, Split, open_labelled
 from vertebra.nn import Backbone
 from vertebra.runs import Run
-from vertebra.train.checkpoint import load_checkpoint
+from vertebra.train.checkpoint import Checkpoint, load_checkpoint
 from vertebra.train.infer import classify_split, output_names
 from vertebra.train.own_data import unchanged_dataset
 from vertebra.train.scores import Scores, score
@@ -27,14 +27,15 @@ class Evaluation:
     """A run's scores on some images.
 
     ``probabilities`` (N, classes) and ``labels`` (N,) are in the order of ``split``, whose classes
-    are numbered as the run's. ``device`` is where the network ran, ``notes`` what the user should
-    know of how this came about.
+    are numbered as the run's. ``epoch``: how many the checkpoint had behind it. ``device`` is where
+    the network ran, ``notes`` what the user should know of how this came about.
     """
 
     run: Run
     data: str
     split: str
     checkpoint: str
+    epoch: int
     scores: Scores
     probabilities: NDArray[np.float32]
     labels: NDArray[np.int64]
@@ -66,6 +67,7 @@ class Evaluation:
             "data": self.data,
             "split": self.split,
             "checkpoint": self.checkpoint,
+            "epoch": self.epoch,
             "precision": self.run.recipe.train.precision,
             "device": self.device,
             **self.scores.to_dict(),
@@ -85,7 +87,10 @@ def load_model(run: Run | str | Path, checkpoint: str = "best") -> Backbone:
         VertebraError: there is no such run or checkpoint, or it is damaged.
     """
     run = run if isinstance(run, Run) else Run.open(run)
-    saved = load_checkpoint(run, checkpoint)
+    return _network(run, load_checkpoint(run, checkpoint))
+
+
+def _network(run: Run, saved: Checkpoint) -> Backbone:
     net = build(run.recipe)
     net.load_state_dict(saved.weights if saved.ema is None else saved.ema)
     if run.recipe.train.channels_last:
@@ -138,15 +143,19 @@ def judge(run: Run, labelled: Labelled, checkpoint: str) -> Evaluation:
     chosen = labelled.split
     labels = _relabelled(chosen, run)
     device = device_of(run.recipe)
-    net = load_model(run, checkpoint).to(device)
+    saved = load_checkpoint(run, checkpoint)
+    net = _network(run, saved).to(device)
     with settings(run.recipe):
-        probabilities, _ = classify_split(net, chosen, run.preprocessing, device, run.recipe.train)
+        answers = classify_split(net, chosen, run.preprocessing, device, run.recipe.train)
+    probabilities = answers.probabilities
+    names = output_names(run.recipe, run.classes)
     return Evaluation(
         run=run,
         data=chosen.source.name,
         split=chosen.name,
         checkpoint=checkpoint,
-        scores=score(probabilities, labels, output_names(run.recipe, run.classes)),
+        epoch=int(saved.metadata["epoch"]),
+        scores=score(probabilities, labels, names, answers.losses(labels)),
         probabilities=probabilities,
         labels=labels,
         ids=tuple(chosen.id(place) for place in range(len(chosen))),

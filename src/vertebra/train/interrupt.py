@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 
 from vertebra.core import STOPPED
 
+_STOP = {signal.SIGINT, signal.SIGTERM}  # a scheduler sends the second before it kills
 GRACE = 1.5  # seconds
 SAVING_GRACE = 60.0
 _SHOW_CURSOR = "\x1b[?25h"  # a progress bar hides it
@@ -57,7 +58,7 @@ def catching(farewell: Callable[[], str]) -> Iterator[Interrupt]:
             received = reader.recv(16)
             if not received or finished.is_set():
                 return
-            if signal.SIGINT not in received or finished.wait(GRACE):
+            if not _STOP.intersection(received) or finished.wait(GRACE):
                 continue
             # The state of a large network takes longer to reach the disk; that is worth waiting.
             if not (interrupt.saving and finished.wait(SAVING_GRACE)):
@@ -68,7 +69,7 @@ def catching(farewell: Callable[[], str]) -> Iterator[Interrupt]:
             leave()
         interrupt.requested = True
 
-    previous = signal.signal(signal.SIGINT, handle)
+    previous = {number: signal.signal(number, handle) for number in _STOP}
     previous_fd = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
     watcher = threading.Thread(target=watch, name="interrupt", daemon=True)
     watcher.start()
@@ -77,7 +78,8 @@ def catching(farewell: Callable[[], str]) -> Iterator[Interrupt]:
     finally:
         finished.set()
         signal.set_wakeup_fd(previous_fd)
-        signal.signal(signal.SIGINT, previous)
+        for number, handler in previous.items():
+            signal.signal(number, handler)
         writer.close()
         watcher.join(timeout=1)
         reader.close()

@@ -188,10 +188,15 @@ def validate(job: Job) -> dict[str, float]:
     assert job.dataset.val is not None
     progress = job.progress
     with judged_weights(job):
-        probabilities, labels = classify_split(
+        answers = classify_split(
             job.net, job.dataset.val, job.preprocessing, job.device, job.recipe.train
         )
-    scores = score(probabilities, labels, output_names(job.recipe, job.dataset.classes))
+    scores = score(
+        answers.probabilities,
+        answers.labels,
+        output_names(job.recipe, job.dataset.classes),
+        answers.losses(answers.labels),
+    )
     job.moment.metrics = metrics = {
         "train_loss": progress.loss_sum / progress.seen,
         "train_top1": progress.correct / progress.seen,

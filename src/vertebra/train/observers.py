@@ -52,8 +52,8 @@ class MetricsLog:
             for name, value in moment.metrics.items():
                 if not math.isfinite(value):
                     raise VertebraError(
-                        f"{name} became {value} in epoch {moment.epoch}; the last checkpoint is "
-                        f"from before. A lower learning rate or fp32 may help",
+                        f"{name} became {value} in epoch {moment.epoch}; checkpoints, if any, "
+                        f"are from before. A lower learning rate or fp32 may help",
                         exit_code=1,
                     )
             self.write(
@@ -87,8 +87,8 @@ class MetricsLog:
         for (step, epoch, rate, _), loss in zip(rows, losses, strict=True):
             if loss != loss or abs(loss) == float("inf"):
                 raise VertebraError(
-                    f"the loss became {loss} at step {step}, epoch {epoch + 1}; the last "
-                    f"checkpoint is from before. A lower learning rate or fp32 may help",
+                    f"the loss became {loss} at step {step}, epoch {epoch + 1}; "
+                    f"checkpoints, if any, are from before. A lower learning rate or fp32 may help",
                     exit_code=1,
                 )
             self.write({"kind": "step", "step": step, "epoch": epoch, "lr": rate, "loss": loss})

@@ -65,8 +65,8 @@ def predict(
         batch = torch.stack([image for _, image in images])
         unlabelled = iter([(batch, torch.zeros(len(batch), dtype=torch.int64))])
         with settings(run.recipe):
-            rows, _ = classify(net, unlabelled, run.preprocessing, device, run.recipe.train)
-        for (path, _), row in zip(images, rows, strict=True):
+            answers = classify(net, unlabelled, run.preprocessing, device, run.recipe.train)
+        for (path, _), row in zip(images, answers.probabilities, strict=True):
             best = sorted(range(len(row)), key=lambda place: -row[place])[:TOP]
             predictions.append(Prediction(path, tuple((names[i], float(row[i])) for i in best)))
     if not predictions:

@@ -85,13 +85,17 @@ class Scores:
         }
 
 
-def score(probabilities: Floats, labels: Ints, names: tuple[str, ...]) -> Scores:
+def score(
+    probabilities: Floats, labels: Ints, names: tuple[str, ...], losses: Floats | None = None
+) -> Scores:
     """Score predictions.
 
     Args:
         probabilities: (N, classes), each row summing to 1.
         labels: true classes (N,), N at least 1.
         names: the classes' names.
+        losses: cross-entropy (N,) of each image in nats, from the logits. None: from the
+            probabilities, where one that has underflowed to zero counts as 708 nats.
     """
     probabilities = probabilities.astype(np.float64)
     predicted = probabilities.argmax(axis=1)
@@ -99,12 +103,14 @@ def score(probabilities: Floats, labels: Ints, names: tuple[str, ...]) -> Scores
     confusion = np.bincount(labels * count + predicted, minlength=count * count)
     confusion = confusion.reshape(count, count).astype(np.int64)
     bins = calibration_bins(probabilities.max(axis=1), predicted == labels)
-    true = probabilities[np.arange(len(labels)), labels]
+    if losses is None:
+        true = probabilities[np.arange(len(labels)), labels]
+        losses = -np.log(np.maximum(true, np.finfo(np.float64).tiny))
     return Scores(
         images=len(labels),
         top1=float((predicted == labels).mean()),
         top5=top_k(probabilities, labels, 5) if count > 5 else None,
-        loss=float(-np.log(np.maximum(true, np.finfo(np.float64).tiny)).mean()),
+        loss=float(losses.mean()),
         ece=sum(b.images * abs(b.confidence - b.accuracy) for b in bins) / len(labels),
         classes=tuple(_class_scores(confusion, names)),
         confusion=confusion,

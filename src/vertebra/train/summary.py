@@ -45,7 +45,7 @@ def finish(job: Job) -> Evaluation:
         job.log.write(
             {
                 "kind": "test",
-                "epoch": job.progress.epoch,
+                "epoch": evaluation.epoch,
                 "top1": scores.top1,
                 "top5": scores.top5,
                 "loss": scores.loss,
@@ -69,7 +69,7 @@ def write_report(run: Run, evaluation: Evaluation, split: Split) -> None:
         title=f"{recipe.model.name} on {run.card['source'].rpartition('/')[2]}",
         lead=f"Run {run.path.name}: {recipe.train.epochs} epochs, seed {recipe.seed}, "
         f"{recipe.train.precision}. Judged on {split.name} ({scores.images} images) with the best "
-        f"checkpoint by validation.",
+        f"checkpoint by validation, of epoch {evaluation.epoch}.",
     )
     _headline(page, evaluation, body)
     _curves(page, run)
