@@ -70,7 +70,9 @@ def main() -> None:
         spoilt = bytearray(picture(generator, (24, 24), "PNG"))
         spoilt[generator.integers(0, len(spoilt))] ^= 1 << int(generator.integers(0, 8))
         deaths += dies_of(bytes(spoilt))
+    whole = sum(dies_of(picture(generator, (24, 24), "PNG")) for _ in range(FILES))
     print(f"torchvision's PNG decoder ends {deaths} of {arguments.damaged} processes")
+    print(f"and {whole} of {FILES} with files that are whole")
     size = arguments.width, arguments.height
     files = [picture(generator, size, "JPEG") for _ in range(FILES)]
     calls = {

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
+import torchvision
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
@@ -88,6 +89,23 @@ def test_the_field_of_c3(at: tuple[int, int]) -> None:
     assert field is not None
     linearised(net)
     assert_box(reached(lambda x: net.features(x, [1])[0], (1, 32, 32), at), field, at)
+
+
+@pytest.mark.parametrize(("name", "size"), [("alexnet", 195), ("vgg16", 212)])
+def test_published_fields_of_other_libraries_networks(name: str, size: int) -> None:
+    """Araujo et al., 2019, "Computing Receptive Fields", distill.pub, table of networks."""
+    with torch.device("meta"):
+        net = getattr(torchvision.models, name)()
+    field = dissect(net, (3, 224, 224)).receptive_field
+    assert field is not None
+    assert field.size == (size, size)
+
+
+def test_without_a_head_the_output_is_the_last_map() -> None:
+    field = dissect(nn.Sequential(nn.Conv2d(3, 8, 3, 2), nn.ReLU()), (3, 9, 9)).receptive_field
+    assert field is not None
+    assert (field.size, field.stride) == ((3, 3), (2, 2))
+    assert dissect(nn.Linear(4, 2), (5, 4)).receptive_field is None
 
 
 def test_lenet_sees_its_whole_image() -> None:

@@ -80,7 +80,7 @@ class Anatomy:
 
     @property
     def receptive_field(self) -> ReceptiveField | None:
-        """Field of the last map before global pooling or flattening; None where it is not known."""
+        """Field of the last map (before global pooling or flattening); None where not known."""
         return self._fields.last_map
 
     @functools.cached_property

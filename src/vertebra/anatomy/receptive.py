@@ -46,7 +46,10 @@ Transfer = Callable[[Graph, Node, Field], Field]
 
 @dataclass(frozen=True)
 class Fields:
-    """The field of every value, and that of the last map before global pooling or flattening."""
+    """The field of every value, and that of the last map before global pooling or flattening.
+
+    Without either, the last map is the output.
+    """
 
     of_value: dict[int, Field]
     last_map: Field
@@ -59,6 +62,7 @@ def receptive_fields(graph: Graph) -> Fields:
         fields[graph.inputs[0]] = ReceptiveField()
     pooled: set[int] = set()
     last: Field = None
+    ended = False
     for node in graph.live_nodes():
         maps = [value for value in node.inputs if value in fields]
         if not maps:
@@ -69,11 +73,14 @@ def receptive_fields(graph: Graph) -> Fields:
             pooled.update(node.outputs)
         elif _is_global_pooling(graph, node):
             pooled.update(node.outputs)
-            last = fields[maps[0]]
+            last, ended = fields[maps[0]], True
         elif len(graph.values[node.outputs[0]].shape) != 4 and _is_map(graph, maps[0]):
             # Flattened for a linear layer; any other change of rank (tokens) is not followed here.
             flat = len(graph.values[node.outputs[0]].shape) == 2
-            last = fields[maps[0]] if flat else None
+            last, ended = fields[maps[0]] if flat else None, True
+    if not ended and graph.outputs:
+        # Maps to the very end: a convolution, or a network without a head.
+        last = fields.get(graph.outputs[0])
     return Fields(fields, last)
 
 
@@ -88,6 +95,8 @@ def _after(graph: Graph, node: Node, fields: Mapping[int, Field]) -> Field:
     if _is_global_pooling(graph, node):
         return GLOBAL
     name = node.operation.removeprefix("aten.").rstrip("_")
+    if name.startswith("_adaptive_avg") and _keeps_size(graph, node):
+        return next(iter(fields.values()))
     if name in _TRANSFERS:
         return _TRANSFERS[name](graph, node, next(iter(fields.values())))
     joined = union(list(fields.values()))
@@ -99,6 +108,12 @@ def _after(graph: Graph, node: Node, fields: Mapping[int, Field]) -> Field:
     spatial = graph.values[node.outputs[0]].shape[-2:]
     same = all(graph.values[value].shape[-2:] == spatial for value in fields)
     return joined if same or joined == GLOBAL else None
+
+
+def _keeps_size(graph: Graph, node: Node) -> bool:
+    """Adaptive pooling to the size that is there already averages single pixels."""
+    before, after = node.operands["self"][0], node.outputs[0]
+    return graph.values[before].shape == graph.values[after].shape
 
 
 def union(fields: Sequence[Field]) -> Field:

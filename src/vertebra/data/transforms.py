@@ -53,8 +53,8 @@ def augmentation(section: AugmentSection, preprocessing: Preprocessing) -> Trans
 def random_crop(image: Tensor, size: int, padding: int) -> Tensor:
     """A random window of ``size`` pixels of (C, H, W), padded by zeros on all four sides.
 
-    The same window as ``v2.RandomCrop`` draws, to the bit; but v2 takes 0.1 ms to look at each
-    image's type, twice the time that decoding a small one takes.
+    The same window as ``v2.RandomCrop`` draws, to the bit; but v2 looks at the types of its
+    inputs each time, which takes as long as to decode a small image.
     """
     padded = pad(image, [padding] * 4) if padding else image
     top, left = (_offset(side - size) for side in padded.shape[-2:])
