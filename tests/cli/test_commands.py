@@ -134,6 +134,20 @@ def test_default_run_folders_are_numbered(
     assert paths == ["runs/images-resnet20", "runs/images-resnet20-2"]
 
 
+def test_the_best_epoch_is_shown_only_where_it_is_not_the_last(
+    finished: Path, tmp_path: Path
+) -> None:
+    for epochs, lr in (("1", "0.01"), ("4", "0.05")):
+        arguments = ["train", str(finished / "images"), *TINY[2:], "--epochs", epochs, "--quiet"]
+        out = tmp_path / epochs
+        _, text, _ = run(*arguments, "--set", f"lr={lr}", "--out", str(out))
+        test = Run.open(out).test
+        assert test is not None
+        last_is_best = test["epoch"] == int(epochs)
+        assert ("the best: judged on test" in text) == (not last_is_best)
+        assert epochs != "1" or last_is_best
+
+
 def test_alone_it_shows_its_help() -> None:
     code, out, err = run()
     assert code == 0

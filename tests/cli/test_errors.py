@@ -17,7 +17,7 @@ def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.chdir(tmp_path)
 
 
-def refused(*arguments: str, says: str) -> None:
+def assert_refused(*arguments: str, says: str) -> None:
     """The command fails with one error line that has ``says`` in it, and writes nothing."""
     before = sorted(Path.cwd().rglob("*"))
     code, out, err = run(*arguments)
@@ -66,27 +66,27 @@ def refused(*arguments: str, says: str) -> None:
     ],
 )
 def test_mistyped(arguments: tuple[str, ...], says: str) -> None:
-    refused(*arguments, says=says)
+    assert_refused(*arguments, says=says)
 
 
 def test_empty_folder(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    refused("train", "empty", says="no class folders")
+    assert_refused("train", "empty", says="no class folders")
 
 
 def test_images_without_class_folders(tmp_path: Path, make_folder: Callable[..., Path]) -> None:
     make_folder()
-    refused("train", "images/dark", says="no class folders")
+    assert_refused("train", "images/dark", says="no class folders")
 
 
 def test_a_class_without_images(make_folder: Callable[..., Path]) -> None:
     (make_folder() / "grey").mkdir()
-    refused("train", "images", says="class 'grey'")
+    assert_refused("train", "images", says="class 'grey'")
 
 
 def test_one_class_only(make_folder: Callable[..., Path]) -> None:
     make_folder(classes=("dark",))
-    refused("train", "images", says="only one class, 'dark'")
+    assert_refused("train", "images", says="only one class, 'dark'")
 
 
 @pytest.mark.parametrize("odd", ["__MACOSX", None])
@@ -98,76 +98,78 @@ def test_folders_that_are_nearly_splits(
         make_folder(f"images/{split}")
     if odd:
         (tmp_path / "images" / odd / "x").mkdir(parents=True)
-    refused("train", "images", says="looks like a split")
+    assert_refused("train", "images", says="looks like a split")
 
 
 def test_images_all_broken(make_folder: Callable[..., Path]) -> None:
     for path in make_folder().rglob("*.jpg"):
         path.write_bytes(path.read_bytes()[:100])
-    refused("train", "images", says="none of the 24 images")
+    assert_refused("train", "images", says="none of the 24 images")
 
 
 def test_one_class_all_broken(make_folder: Callable[..., Path]) -> None:
     for path in (make_folder() / "dark").rglob("*.jpg"):
         path.write_bytes(b"")
-    refused("train", "images", says="no image of class 'dark'")
+    assert_refused("train", "images", says="no image of class 'dark'")
 
 
 def test_output_that_cannot_be_written(tmp_path: Path, make_folder: Callable[..., Path]) -> None:
     make_folder()
     (tmp_path / "file").write_text("")
-    refused("train", "images", *TINY, "--out", "file/run", says="file")
-    refused("train", "images", *TINY, "--out", "file", says="is a file")
-    refused("train", "images", *TINY, "--out", "/proc/nowhere/run", says="/proc/nowhere/run")
+    assert_refused("train", "images", *TINY, "--out", "file/run", says="file")
+    assert_refused("train", "images", *TINY, "--out", "file", says="is a file")
+    assert_refused("train", "images", *TINY, "--out", "/proc/nowhere/run", says="/proc/nowhere/run")
 
 
 def test_output_folder_that_is_taken(tmp_path: Path, make_folder: Callable[..., Path]) -> None:
     make_folder()
-    refused("train", "images", *TINY, "--out", "images", says="not empty")
+    assert_refused("train", "images", *TINY, "--out", "images", says="not empty")
 
 
 def test_resume_when_the_data_has_changed(finished: Path) -> None:
     added = finished / "images" / "dark" / "new.png"
     added.write_bytes((finished / "images" / "dark" / "0.png").read_bytes())
     try:
-        refused("train", "--resume", str(finished / "run"), says="trained on other data")
-        refused("evaluate", str(finished / "run"), says="trained on other data")
+        assert_refused("train", "--resume", str(finished / "run"), says="trained on other data")
+        assert_refused("evaluate", str(finished / "run"), says="trained on other data")
     finally:
         added.unlink()
 
 
 def test_resume_takes_nothing_else(finished: Path) -> None:
-    refused("train", "--resume", str(finished / "run"), "--epochs", "9", says="own recipe")
+    assert_refused("train", "--resume", str(finished / "run"), "--epochs", "9", says="own recipe")
 
 
 def test_a_run_is_not_overwritten(finished: Path) -> None:
     target = str(finished / "run")
-    refused("train", str(finished / "images"), *TINY, "--out", target, says="--resume")
+    assert_refused("train", str(finished / "images"), *TINY, "--out", target, says="--resume")
 
 
 def test_more_classes_in_the_data_than_in_the_run(
     finished: Path, make_folder: Callable[..., Path]
 ) -> None:
     make_folder(classes=("dark", "light", "grey"))
-    refused("evaluate", str(finished / "run"), "--data", "images", says="does not know: grey")
+    assert_refused(
+        "evaluate", str(finished / "run"), "--data", "images", says="does not know: grey"
+    )
 
 
 def test_checkpoint_that_is_none(finished: Path) -> None:
     arguments = ("evaluate", str(finished / "run"), "--checkpoint")
-    refused(*arguments, "bst", says="did you mean best?")
-    refused(*arguments, "../recipe.yaml", says="unknown checkpoint")
+    assert_refused(*arguments, "bst", says="did you mean best?")
+    assert_refused(*arguments, "../recipe.yaml", says="unknown checkpoint")
 
 
 def test_split_that_is_not_there(finished: Path) -> None:
-    refused("evaluate", str(finished / "run"), "--split", "holdout", says="holdout")
+    assert_refused("evaluate", str(finished / "run"), "--split", "holdout", says="holdout")
 
 
 def test_nothing_to_predict(finished: Path, tmp_path: Path) -> None:
     (tmp_path / "x.png").write_bytes(b"no picture")
     (tmp_path / "none").mkdir()
-    refused("predict", str(finished / "run"), "x.png", says="x.png")
-    refused("predict", str(finished / "run"), "none", says="no images in none")
-    refused("predict", str(finished / "run"), "gone.png", says="gone.png")
+    assert_refused("predict", str(finished / "run"), "x.png", says="x.png")
+    assert_refused("predict", str(finished / "run"), "none", says="no images in none")
+    assert_refused("predict", str(finished / "run"), "gone.png", says="gone.png")
 
 
 def test_a_folder_that_cannot_be_listed(
@@ -181,8 +183,8 @@ def test_a_folder_that_cannot_be_listed(
         return listed(path)
 
     monkeypatch.setattr(os, "scandir", scandir)
-    refused("train", str(root), says="light: Permission denied")
-    refused("train", str(root.parent), says="light: Permission denied")
+    assert_refused("train", str(root), says="light: Permission denied")
+    assert_refused("train", str(root.parent), says="light: Permission denied")
 
 
 def test_errors_carry_their_exit_code() -> None:

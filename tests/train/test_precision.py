@@ -13,7 +13,7 @@ from torch.nn import functional as F
 import vertebra as vb
 from vertebra.anatomy import dissect
 from vertebra.core import VertebraError
-from vertebra.machine import Machine, describe
+from vertebra.machine import Machine
 from vertebra.runs import Recipe
 from vertebra.train.rules import default_precision, unsafe_in_bf16
 
@@ -58,7 +58,6 @@ def fill_freed_memory() -> None:
             torch.full((1 << exponent,), torch.nan, dtype=dtype)
 
 
-@pytest.mark.skipif(not describe().has_bf16, reason="the CPU has no bfloat16 arithmetic")
 @pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format])
 @pytest.mark.parametrize("kernel", [1, 3, 5, 7])
 def test_gradients_that_the_rule_lets_through_are_right(

@@ -19,7 +19,8 @@ def taps_in_padding(graph: Graph) -> Iterator[Node]:
             kernel = graph.values[node.operands["weight"][0]].shape[2:]
             given = (node.attributes[name] for name in ("stride", "padding", "dilation"))
             stride, padding, dilation = (_each_axis(values, len(size)) for values in given)
-            if any(map(_any_dead, size, kernel, stride, padding, dilation)):
+            positions = graph.values[node.outputs[0]].shape[2:]
+            if any(map(_any_dead, size, positions, kernel, stride, padding, dilation)):
                 yield node
 
 
@@ -28,9 +29,10 @@ def _each_axis(values: list[int], axes: int) -> list[int]:
     return list(values) * axes if len(values) == 1 else list(values)
 
 
-def _any_dead(size: int, kernel: int, stride: int, padding: int, dilation: int) -> bool:
+def _any_dead(
+    size: int, positions: int, kernel: int, stride: int, padding: int, dilation: int
+) -> bool:
     """Whether a tap of one axis meets no pixel at any ``position * stride - padding``."""
-    positions = (size + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1
     return any(
         not any(0 <= p * stride - padding + tap * dilation < size for p in range(positions))
         for tap in range(kernel)

@@ -57,12 +57,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (KeyboardInterrupt, typer.Abort):
         output.notice("stopped")
         return STOPPED
-    except OSError as error:
-        if not isinstance(error, BrokenPipeError):
-            # A name too long, a folder closed to this user: nothing that a traceback would explain.
-            output.error(f"{error.filename or 'input or output'}: {error.strerror or error}")
-            return 2
+    except BrokenPipeError:
         # The reader (head, less) has seen enough; nothing more can be printed, also not at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        # A name too long, a folder closed to this user: nothing that a traceback would explain.
+        output.error(f"{error.filename or 'input or output'}: {error.strerror or error}")
+        return 2
     return code if isinstance(code, int) else 0

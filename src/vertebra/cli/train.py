@@ -106,11 +106,12 @@ def _fit(recipe: Recipe | None, out: Path | None, resume: Path | None, quiet: bo
 def _closing(run: Run) -> None:
     from vertebra.report.words import percent, plural
 
-    last, test = run.epochs[-1], run.test
+    rows, test = run.epochs, run.test
+    last = rows[-1]
     epochs = plural(last["epoch"], "epoch")
     output.line(f"validation  top-1 {percent(last['val_top1'])} after {epochs}")
     if test:
-        best = run.epochs[test["epoch"] - 1]
+        best = rows[test["epoch"] - 1]
         if best is not last:
             shown = f"top-1 {percent(best['val_top1'])} after epoch {best['epoch']}"
             output.line(f"            {shown}, the best: judged on test")

@@ -180,7 +180,7 @@ def open_dataset(
     """
     digits = str(source) == "digits"
     kept = KeptImages(limit_of(keep_gib))
-    opened: Source = open_digits() if digits else open_folder(Path(source), kept=kept)
+    opened: Source = open_digits() if digits else open_folder(Path(source), kept)
     channels = channels or opened.native_channels
     if known_broken is None:
         known_broken = () if digits else find_broken(opened, channels, progress)

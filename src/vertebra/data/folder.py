@@ -38,9 +38,9 @@ class FolderSource:
     classes: tuple[str, ...]
     given: NDArray[np.str_] | None
     notes: tuple[str, ...]
+    kept: KeptImages = field(repr=False, compare=False)
     native_size: int | None = None
     native_channels: int = 3
-    kept: KeptImages = field(default_factory=lambda: KeptImages(0), repr=False, compare=False)
 
     @property
     def name(self) -> str:
@@ -65,13 +65,11 @@ class FolderSource:
         return f"{self.ids[index]}\0{size}"
 
 
-def open_folder(
-    root: Path, *, training: bool = True, kept: KeptImages | None = None
-) -> FolderSource:
+def open_folder(root: Path, kept: KeptImages, *, training: bool = True) -> FolderSource:
     """List the images below ``root``: ``class/...`` or ``train|val|test/class/...``.
 
     With ``training`` off there need not be a training split, and a class may be empty or the only
-    one: enough to evaluate on. ``kept`` holds what is decoded; None: nothing is kept.
+    one: enough to evaluate on. ``kept`` holds what is decoded.
 
     Raises:
         VertebraError: the path is missing or no folder, has no class folders, a class has no
@@ -113,7 +111,7 @@ def open_folder(
         classes=classes,
         given=given,
         notes=_notes(ignored),
-        kept=kept or KeptImages(0),
+        kept=kept,
     )
 
 

@@ -46,7 +46,7 @@ def open_labelled(
     if str(source) == "digits":
         return _divided(source, split or "test", seed, channels)
     kept = KeptImages(limit_of(keep_gib))
-    opened = open_folder(Path(source), training=False, kept=kept)
+    opened = open_folder(Path(source), kept, training=False)
     own = set() if opened.given is None else set(opened.given.tolist())
     # Where there is no val folder, some of train becomes val.
     if split is not None and (split not in own or (split == "train" and "val" not in own)):

@@ -243,8 +243,8 @@ def _machine_limits_speak(run: Run) -> Iterator[None]:
     except OSError as error:
         where = error.filename or run.path
         raise VertebraError(
-            f"cannot write to {where}: {error.strerror or error}; "
-            f"then go on with: vertebra train --resume {run.path}"
+            f"{where}: {error.strerror or error}; once that is mended, "
+            f"go on with: vertebra train --resume {run.path}"
         ) from None
     except RuntimeError as error:
         # The CPU's allocator has no error type of its own.

@@ -85,17 +85,15 @@ class Scores:
         }
 
 
-def score(
-    probabilities: Floats, labels: Ints, names: tuple[str, ...], losses: Floats | None = None
-) -> Scores:
+def score(probabilities: Floats, labels: Ints, names: tuple[str, ...], losses: Floats) -> Scores:
     """Score predictions.
 
     Args:
         probabilities: (N, classes), each row summing to 1.
         labels: true classes (N,), N at least 1.
         names: the classes' names.
-        losses: cross-entropy (N,) of each image in nats, from the logits. None: from the
-            probabilities, where one that has underflowed to zero counts as 708 nats.
+        losses: cross-entropy (N,) of each image in nats, from the logits: a probability of 1e-400
+            has underflowed to zero.
     """
     probabilities = probabilities.astype(np.float64)
     predicted = probabilities.argmax(axis=1)
@@ -103,9 +101,6 @@ def score(
     confusion = np.bincount(labels * count + predicted, minlength=count * count)
     confusion = confusion.reshape(count, count).astype(np.int64)
     bins = calibration_bins(probabilities.max(axis=1), predicted == labels)
-    if losses is None:
-        true = probabilities[np.arange(len(labels)), labels]
-        losses = -np.log(np.maximum(true, np.finfo(np.float64).tiny))
     return Scores(
         images=len(labels),
         top1=float((predicted == labels).mean()),
