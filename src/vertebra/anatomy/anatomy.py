@@ -244,10 +244,7 @@ def _captured(model: nn.Module, shape: Shape) -> Graph:
 def _parts(model: nn.Module) -> Iterator[tuple[str, str]]:
     """(name, path) of what counts as a stage."""
     if isinstance(model, Backbone):
-        yield "stem", "stem"
-        for index, info in enumerate(model.stage_info):
-            yield info.name, f"stages.{index}"
-        yield "head", "head"
+        yield from model.parts()
     else:
         yield from ((name, name) for name, _ in model.named_children())
 

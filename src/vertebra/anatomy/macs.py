@@ -51,12 +51,26 @@ def _matrix_product(left: str) -> Counter:
     return counter
 
 
+def _attention(graph: Graph, node: Node) -> int:
+    """Each query meets each key, and its weights each value: T_q T_k (d + d_v) a head."""
+    query, key, value = (_shape(graph, node, operand) for operand in ("query", "key", "value"))
+    return math.prod(query[:-1]) * key[-2] * (query[-1] + value[-1])
+
+
+# One operation, many kernels: PyTorch's choice depends on device, mask and gradients.
+_ATTENTIONS = """
+_scaled_dot_product_flash_attention_for_cpu _scaled_dot_product_flash_attention
+_scaled_dot_product_efficient_attention _scaled_dot_product_cudnn_attention
+_scaled_dot_product_fused_attention_overrideable
+""".split()
+
 _COUNTERS: dict[str, Counter] = {
     "convolution": _convolution,
     "mm": _matrix_product("self"),
     "bmm": _matrix_product("self"),
     "addmm": _matrix_product("mat1"),
     "baddbmm": _matrix_product("batch1"),
+    **dict.fromkeys(_ATTENTIONS, _attention),
 }
 
 # Known to hold no convolution and no matrix product. An in-place twin ends in "_".
@@ -64,10 +78,11 @@ _WITHOUT_PRODUCTS = frozenset(
     """
     add sub mul div neg abs pow sqrt rsqrt exp log reciprocal maximum minimum clamp where relu
     leaky_relu hardtanh hardswish hardsigmoid sigmoid tanh gelu silu elu mish softplus erf
-    _softmax softmax _log_softmax sum mean amax amin max min var var_mean argmax cumsum
+    addcmul _softmax softmax _safe_softmax _log_softmax sum mean amax amin max min var var_mean
+    argmax cumsum
     native_batch_norm _native_batch_norm_legit _native_batch_norm_legit_no_training batch_norm
     native_layer_norm native_group_norm native_dropout bernoulli rand rand_like lt le gt ge eq
-    ne max_pool2d_with_indices avg_pool2d _adaptive_avg_pool2d adaptive_avg_pool2d
+    ne max_pool2d_with_indices avg_pool2d avg_pool3d _adaptive_avg_pool2d adaptive_avg_pool2d
     adaptive_max_pool2d upsample_nearest2d upsample_bilinear2d _upsample_bilinear2d_aa
     _upsample_bicubic2d_aa upsample_bicubic2d view _unsafe_view reshape flatten t transpose
     permute expand expand_as slice select index_select index gather narrow split

@@ -1,12 +1,13 @@
 """What every room stands on: errors that speak, addressed randomness, files that are never torn."""
 
-from vertebra.core.errors import STOPPED, VertebraError, nearest, unknown
+from vertebra.core.errors import STOPPED, Notice, VertebraError, nearest, unknown
 from vertebra.core.files import replace_file, sync_folder, write_json
 from vertebra.core.preprocessing import Preprocessing
 from vertebra.core.random import address, rng
 
 __all__ = [
     "STOPPED",
+    "Notice",
     "Preprocessing",
     "VertebraError",
     "address",

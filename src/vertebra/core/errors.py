@@ -18,6 +18,10 @@ class VertebraError(Exception):
         self.exit_code = exit_code
 
 
+class Notice(UserWarning):
+    """Something that was done and that the user should know of: one sentence."""
+
+
 def nearest(word: str, known: Iterable[str]) -> str | None:
     """The entry of ``known`` that ``word`` was probably meant to be, or None."""
     folded = {name.lower(): name for name in known}

@@ -1,6 +1,6 @@
 """What must happen to an image before a network sees it: plain values, no arithmetic."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 # Mean and standard deviation of ImageNet's training images in RGB, scaled to [0, 1]; the
 # constants that torchvision's reference scripts use.
@@ -27,6 +27,17 @@ class Preprocessing:
     def channels(self) -> int:
         """Number of input channels."""
         return len(self.mean)
+
+    def for_size(self, size: int) -> "Preprocessing":
+        """The same for another crop: ``resize`` keeps its proportion to ``size``."""
+        return replace(self, size=size, resize=round(self.resize * size / self.size))
+
+    def for_channels(self, channels: int) -> "Preprocessing":
+        """The same for another number of channels: each gets the mean of the present values."""
+        if channels == self.channels:
+            return self
+        mean, std = (round(sum(values) / len(values), 4) for values in (self.mean, self.std))
+        return replace(self, mean=(mean,) * channels, std=(std,) * channels)
 
 
 def channel_statistics(channels: int) -> tuple[tuple[float, ...], tuple[float, ...]]:

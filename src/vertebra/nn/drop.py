@@ -33,12 +33,17 @@ class DropPath(nn.Module):
         return f"rate={self.rate:g}"
 
 
-def drop_path_rates(rate: float, depths: Sequence[int]) -> list[list[float]]:
+def drop_path_rates(
+    rate: float, depths: Sequence[int], reaches_rate: bool = True
+) -> list[list[float]]:
     """A rate for each block of each stage, from 0 at the first linearly to ``rate`` at the last.
 
-    The linear decay rule of arXiv:1603.09382, section 3, counted from zero as timm does.
+    The linear decay rule of arXiv:1603.09382, section 3, counted from zero as timm does. Without
+    ``reaches_rate`` the line ends one step later, so that the last block stays below ``rate``:
+    EfficientNet's authors, and torchvision and timm after them, have it so in that family.
     """
     total = sum(depths)
-    rates = [rate * index / max(total - 1, 1) for index in range(total)]
+    steps = max(total - 1, 1) if reaches_rate else total
+    rates = [rate * index / steps for index in range(total)]
     ends = [sum(depths[: stage + 1]) for stage in range(len(depths))]
     return [rates[end - depth : end] for end, depth in zip(ends, depths, strict=True)]

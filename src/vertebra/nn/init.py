@@ -26,6 +26,21 @@ def initialise(net: nn.Module, rule: InitRule, seed: int) -> None:
                 rule(path, module, name, parameter, generator)
 
 
+def he_fan_out(parameter: Tensor, generator: torch.Generator, groups: int = 1) -> None:
+    """N(0, 2 / fan_out): He et al., 2015, arXiv:1502.01852, equation 14 (its backward form).
+
+    ``groups`` is by how many the fan-out is divided: timm counts one group of a convolution's
+    channels, torchvision all of them.
+    """
+    nn.init.kaiming_normal_(parameter, mode="fan_out", nonlinearity="relu", generator=generator)
+    parameter.mul_(groups**0.5)
+
+
+def truncated_normal(parameter: Tensor, std: float, generator: torch.Generator) -> None:
+    """N(0, std^2) without what lies beyond 2 (not 2 ``std``), as torchvision and timm have it."""
+    nn.init.trunc_normal_(parameter, std=std, generator=generator)
+
+
 def default_linear(parameter: Tensor, fan_in: int, generator: torch.Generator) -> None:
     """U(-1/sqrt(fan_in), 1/sqrt(fan_in)) for weight and bias: what ``nn.Linear`` does by itself."""
     bound = fan_in**-0.5

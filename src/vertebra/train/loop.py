@@ -143,7 +143,10 @@ def train_epoch(job: Job, batches: Iterator[tuple[Tensor, Tensor]], interrupt: I
 
 
 def train_step(job: Job, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """One step: images uint8 (N, C, H, W), targets (N,) -> loss (), logits (N, classes)."""
+    """One step: images uint8 (N, C, H, W), targets (N,) -> loss (), logits (N, classes).
+
+    The loss is that of the logits; auxiliary heads add theirs to what is minimised.
+    """
     section, moment = job.recipe.train, job.moment
     step = job.progress.epoch * job.steps + job.progress.step_in_epoch
     moment.epoch, moment.step = job.progress.epoch, step
@@ -157,13 +160,17 @@ def train_step(job: Job, images: Tensor, targets: Tensor) -> tuple[Tensor, Tenso
         group["lr"] = moment.learning_rate
     seed_generator(job.device, address(job.recipe.seed, "dropout", step, 0, 0))
     with autocast(job.device, section.precision):
-        logits = job.net.forward_train(moment.images).logits.float()
-    loss = F.cross_entropy(logits, targets, label_smoothing=section.label_smoothing)
-    moment.logits, moment.loss = logits, loss
+        outputs = job.net.forward_train(moment.images)
+    logits, smoothing = outputs.logits.float(), section.label_smoothing
+    loss = total = F.cross_entropy(logits, targets, label_smoothing=smoothing)
+    for aux in outputs.aux:
+        auxiliary = F.cross_entropy(aux.float(), targets, label_smoothing=smoothing)
+        total = total + outputs.aux_weight * auxiliary
+    moment.logits, moment.loss = logits, total
     job.announce(Event.AFTER_FORWARD)
 
     job.optimizer.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
+    total.backward()  # type: ignore[no-untyped-call]
     job.announce(Event.AFTER_BACKWARD)
 
     job.optimizer.step()

@@ -16,8 +16,7 @@ from vertebra.core.preprocessing import channel_statistics
 from vertebra.data import ImageDataset
 from vertebra.machine import Machine
 from vertebra.runs import Recipe
-from vertebra.zoo import get
-from vertebra.zoo.of_recipe import build
+from vertebra.zoo import of_recipe
 
 # Depthwise convolutions are bound by a CPU's memory: bfloat16 saves little arithmetic and pays for
 # its conversions. Dense networks gain about 1.7 times on a CPU that has it (see docs/decisions).
@@ -31,12 +30,15 @@ def resolve(recipe: Recipe, dataset: ImageDataset, machine: Machine) -> Recipe:
         VertebraError: the network cannot be built for this data, or takes no such images.
     """
     data = recipe.data
-    size = data.image_size or dataset.source.native_size or get(recipe.model.name).input_size[1]
+    published = of_recipe.row(recipe)
+    size = data.image_size or dataset.source.native_size or published.input_size[1]
     mean, std = channel_statistics(dataset.channels)
     resolved = recipe.override(
         **{
             "model.num_classes": recipe.model.num_classes or len(dataset.classes),
             "model.in_chans": recipe.model.in_chans or dataset.channels,
+            "model.dropout": _given_or(recipe.model.dropout, published.dropout),
+            "model.drop_path": _given_or(recipe.model.drop_path, published.drop_path),
             "data.source": dataset.source.name,
             "data.channels": dataset.channels,
             "data.image_size": size,
@@ -50,8 +52,10 @@ def resolve(recipe: Recipe, dataset: ImageDataset, machine: Machine) -> Recipe:
     )
     _check(resolved, dataset)
     with torch.device("meta"):
-        net = build(resolved)
+        net = of_recipe.build(resolved)
     graph = dissect(net, (dataset.channels, size, size)).graph
+    # Auxiliary heads may take other sizes than the network itself.
+    net.forward_train(torch.empty(2, dataset.channels, size, size, device="meta"))
     if recipe.train.precision == "bf16" and resolved.train.device == "cpu":
         _check_bf16(graph, size)
     _check_batch_norm(graph, min(recipe.train.batch_size, len(dataset.train)))
@@ -64,6 +68,10 @@ def resolve(recipe: Recipe, dataset: ImageDataset, machine: Machine) -> Recipe:
             else recipe.train.channels_last,
         }
     )
+
+
+def _given_or(given: float | None, published: float) -> float:
+    return published if given is None else given
 
 
 def default_device() -> str:
