@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from vertebra.cli import output
+
+if TYPE_CHECKING:
+    from vertebra.zoo import Architecture
 
 
 def command(
@@ -17,24 +21,60 @@ def command(
     family: Annotated[str | None, typer.Option(help="One family only.")] = None,
     json: output.Json = False,
 ) -> None:
-    """List architectures: name, year, parameters, MACs, input size."""
-    from vertebra.core import VertebraError
+    """List architectures: name, year, parameters, MACs, input size, best accuracy at that size.
+
+    'timm/PATTERN' lists the names of timm's networks instead.
+    """
+    from vertebra.core import VertebraError, unknown
     from vertebra.report.words import shape, si
     from vertebra.zoo import get, list_models
 
     names = list_models(pattern, exclude=exclude or (), family=family)
-    found = [get(name) for name in names]
+    if pattern.startswith("timm/"):
+        # Each would have to be built to say more.
+        rows = [{"name": name} for name in names]
+        found = []
+    else:
+        found = [get(name) for name in names]
+        rows = [asdict(entry) for entry in found]
     if json:
-        rows = [{**vars(entry), "options": dict(entry.options)} for entry in found]
         output.document({"schema": "vertebra.models/1", "models": rows})
         return
-    if not found:
+    if not names and not set(pattern) & set("*?["):
+        raise unknown("model", pattern, list_models())
+    if not names:
         raise VertebraError(f"no model matches '{pattern}'; vertebra models lists them all")
+    if not found:
+        for name in names:
+            output.line(name)
+        return
     output.table(
-        ("model", "family", "year", "parameters", "MACs", "input"),
+        ("model", "family", "best weights", "top-1", "year", "parameters", "MACs", "input"),
         [
-            (e.name, e.family, str(e.year), si(e.params), si(e.macs), shape((1, *e.input_size)))
-            for e in found
+            (
+                entry.name,
+                entry.family,
+                *_best(entry),
+                str(entry.year),
+                si(entry.params - entry.aux_params),
+                si(entry.macs),
+                shape((1, *entry.input_size)),
+            )
+            for entry in found
         ],
-        text=2,
+        text=3,
     )
+    for entry in found:
+        if entry.aux_params:
+            output.line(
+                f"{entry.name}: {si(entry.aux_params)} more parameters in auxiliary heads, which "
+                f"only training runs"
+            )
+
+
+def _best(entry: Architecture) -> tuple[str, str]:
+    """(weights, top-1) of the most accurate published result at the size of the MACs."""
+    from vertebra.report.words import percent
+
+    best = entry.best
+    return ("", "") if best is None else (best.weights, percent(best.top1))

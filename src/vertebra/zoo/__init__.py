@@ -4,6 +4,9 @@ Names, numbers and papers come from a generated catalogue, so listing needs no P
 :func:`create` is what loads it.
 """
 
-from vertebra.zoo.registry import Architecture, create, get, list_models, load_foreign
+from vertebra.zoo.create import create
+from vertebra.zoo.foreign import load_foreign
+from vertebra.zoo.registry import Architecture, get, list_models
+from vertebra.zoo.weights import save_weights
 
-__all__ = ["Architecture", "create", "get", "list_models", "load_foreign"]
+__all__ = ["Architecture", "create", "get", "list_models", "load_foreign", "save_weights"]

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from vertebra.zoo.registry import create, family_of
+from vertebra.zoo.create import create
+from vertebra.zoo.registry import family_of, row_of
 
 if TYPE_CHECKING:
     from vertebra.nn import Backbone
     from vertebra.runs import Recipe
+    from vertebra.zoo.family import Row
+
+
+def row(recipe: Recipe) -> Row:
+    """What was published of the network that a recipe asks for: its input size, its rates."""
+    model = recipe.model
+    return row_of(model.name, family_of(model.name).resolve_options(model.options))
 
 
 def build(recipe: Recipe) -> Backbone:

@@ -2,39 +2,39 @@
 
 He, Zhang, Ren and Sun, "Deep Residual Learning for Image Recognition", 2015, arXiv:1512.03385.
 Here too, since they are the same network with other numbers: ResNeXt (Xie et al., 2016,
-arXiv:1611.05431), wide ResNets (Zagoruyko and Komodakis, 2016, arXiv:1605.07146), the CIFAR
-networks of the paper's section 4.2, and their plain twins: the same layers without shortcuts, on
-which the paper shows that depth alone makes training harder.
+arXiv:1611.05431), wide ResNets (Zagoruyko and Komodakis, 2016, arXiv:1605.07146), SE-ResNet (Hu et
+al., 2017, arXiv:1709.01507), the CIFAR networks of the paper's section 4.2, and their plain twins:
+the same layers without shortcuts, on which the paper shows that depth alone makes training harder.
 
 Departure from the paper: bottlenecks stride in their 3x3 convolution, not in the first 1x1
 ("v1.5"), as torchvision and nearly every published weight have it. ResNet-50 then takes 4.1 GMAC
-instead of the paper's 3.8.
+instead of the paper's 3.8, which ``resnet50_v1`` keeps.
 """
 
-import re
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vertebra.core import VertebraError
 from vertebra.nn import (
     Backbone,
     ConvNormAct,
     DropPath,
     InitRule,
     LinearHead,
+    SqueezeExcite,
     StageInfo,
     drop_path_rates,
     initialise,
 )
-from vertebra.nn.init import default_linear, default_norm
-from vertebra.zoo.family import Family, Option, Request, Row
+from vertebra.nn.init import default_linear, default_norm, he_fan_out
+from vertebra.zoo.family import Family, Option, Request, Row, Source, StateDict
+from vertebra.zoo.renaming import by_pattern
 
 IMAGENET_WIDTHS = (64, 128, 256, 512)
 CIFAR_WIDTHS = (16, 32, 64)
+SE_REDUCTION = 16  # the reduction ratio r of arXiv:1709.01507
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,14 +42,18 @@ class ResNetRow(Row):
     """One row of the paper's table 1 (ImageNet) or of section 4.2 (CIFAR).
 
     ``width`` is the width of the first stage's 3x3 convolution in each group; a wide ResNet has 128
-    in one group, a ResNeXt 32x4d has 4 in 32. ``shortcut`` is the paper's option where the shape
-    changes: "B" projects by a 1x1 convolution, "A" pads with zeros, None leaves every shortcut out.
+    in one group, a ResNeXt 32x4d has 4 in 32. ``v1`` strides in a bottleneck's first convolution.
+    ``squeeze`` ends each branch with squeeze-and-excite. ``shortcut`` is the paper's option where
+    the shape changes: "B" projects by a 1x1 convolution, "A" pads with zeros, None leaves every
+    shortcut out.
     """
 
     bottleneck: bool = False
     depths: tuple[int, ...]
     groups: int = 1
     width: int = 64
+    v1: bool = False
+    squeeze: bool = False
     cifar: bool = False
     shortcut: str | None = "B"
 
@@ -91,28 +95,25 @@ class ResidualBlock(nn.Module):
         """(N, C, H, W) -> (N, C', H', W')."""
         out = self.drop_path(self.branch(x))
         if self.shortcut is not None:
-            out = out + self.shortcut(x)
+            out += self.shortcut(x)  # nothing else holds what a branch gives
         activated: Tensor = self.act(out)
         return activated
 
 
-def basic_branch(in_chans: int, width: int, stride: int) -> nn.Sequential:
+def basic_branch(in_chans: int, width: int, stride: int) -> list[nn.Module]:
     """Two 3x3 convolutions, the first with the stride (figure 5, left)."""
-    return nn.Sequential(
-        ConvNormAct(in_chans, width, 3, stride),
-        ConvNormAct(width, width, 3, act=None),
-    )
+    return [ConvNormAct(in_chans, width, 3, stride), ConvNormAct(width, width, 3, act=None)]
 
 
 def bottleneck_branch(
-    in_chans: int, inner: int, out_chans: int, stride: int, groups: int
-) -> nn.Sequential:
-    """1x1 down, 3x3 with the stride and the groups, 1x1 up (figure 5, right, as v1.5)."""
-    return nn.Sequential(
-        ConvNormAct(in_chans, inner, 1),
-        ConvNormAct(inner, inner, 3, stride, groups),
+    in_chans: int, inner: int, out_chans: int, strides: tuple[int, int], groups: int
+) -> list[nn.Module]:
+    """1x1 down, 3x3 with the groups, 1x1 up (figure 5, right); ``strides`` of the first two."""
+    return [
+        ConvNormAct(in_chans, inner, 1, strides[0]),
+        ConvNormAct(inner, inner, 3, strides[1], groups),
         ConvNormAct(inner, out_chans, 1, act=None),
-    )
+    ]
 
 
 def make_block(
@@ -122,12 +123,15 @@ def make_block(
     if row.bottleneck:
         out_chans = 4 * width
         inner = width * row.width // 64 * row.groups
-        branch = bottleneck_branch(in_chans, inner, out_chans, stride, row.groups)
+        strides = (stride, 1) if row.v1 else (1, stride)
+        branch = bottleneck_branch(in_chans, inner, out_chans, strides, row.groups)
     else:
         out_chans = width
         branch = basic_branch(in_chans, width, stride)
+    if row.squeeze:
+        branch.append(SqueezeExcite(out_chans, out_chans // SE_REDUCTION))
     shortcut = make_shortcut(row.shortcut, in_chans, out_chans, stride)
-    return ResidualBlock(branch, shortcut, drop_path), out_chans
+    return ResidualBlock(nn.Sequential(*branch), shortcut, drop_path), out_chans
 
 
 def make_shortcut(kind: str | None, in_chans: int, out_chans: int, stride: int) -> nn.Module | None:
@@ -157,8 +161,8 @@ def build(name: str, row: ResNetRow, request: Request) -> Backbone:
     Raises:
         VertebraError: drop-path for a plain network, which has no residual branch to drop.
     """
-    if row.shortcut is None and request.drop_path:
-        raise VertebraError(f"{name} has no residual branches, so drop_path must be 0")
+    if row.shortcut is None:
+        request.refuse_drop_path(name)
     widths = CIFAR_WIDTHS if row.cifar else IMAGENET_WIDTHS
     rates = drop_path_rates(request.drop_path, row.depths)
     channels, reduction = widths[0], 1 if row.cifar else 4
@@ -182,28 +186,26 @@ def build(name: str, row: ResNetRow, request: Request) -> Backbone:
         num_classes=request.num_classes,
         input_size=request.input_size,
     )
-    initialise(
-        net,
-        init_rule(zero_last="2" if row.bottleneck else "1", on=request.options["zero_init"]),
-        request.seed,
-    )
+    last = "2" if row.bottleneck else "1"
+    initialise(net, init_rule(last, request.options["zero_init"]), request.seed)
     return net
 
 
 def init_rule(zero_last: str, on: bool) -> InitRule:
     """He initialisation by fan-out (arXiv:1502.01852), as torchvision has it.
 
-    With ``on``, the scale of each branch's last norm (``branch.<zero_last>``) starts at zero, so
-    that a block starts as the identity (Goyal et al., 2017, arXiv:1706.02677, section 5.1).
+    The shifts of squeeze-and-excite, the only ones of a convolution, are PyTorch's own, as timm has
+    them. With ``on``, the scale of each branch's last norm (``branch.<zero_last>``) starts at zero,
+    so that a block starts as the identity (Goyal et al., 2017, arXiv:1706.02677, section 5.1).
     """
 
     def rule(
         path: str, module: nn.Module, name: str, parameter: Tensor, generator: torch.Generator
     ) -> None:
-        if isinstance(module, nn.Conv2d):
-            nn.init.kaiming_normal_(
-                parameter, mode="fan_out", nonlinearity="relu", generator=generator
-            )
+        if isinstance(module, nn.Conv2d) and name == "weight":
+            he_fan_out(parameter, generator)
+        elif isinstance(module, nn.Conv2d):
+            default_linear(parameter, module.in_channels, generator)
         elif isinstance(module, nn.Linear):
             default_linear(parameter, module.in_features, generator)
         else:
@@ -214,33 +216,28 @@ def init_rule(zero_last: str, on: bool) -> InitRule:
     return rule
 
 
-# torchvision's names, piece by piece. Ours nest a convolution and its norm in one unit.
-_TORCHVISION = (
-    (r"^conv1\.", "stem.0.conv."),
-    (r"^bn1\.", "stem.0.norm."),
-    (r"^fc\.", "head.fc."),
+# torchvision's names, piece by piece; timm kept them. Ours nest a convolution and its norm.
+_NAMES = (
     # layer1 is our stages.0
     (r"^layer(\d+)\.", lambda match: f"stages.{int(match[1]) - 1}."),
     # conv1/bn1 of a block are the branch's unit 0
-    (r"\.conv(\d)\.", lambda match: f".branch.{int(match[1]) - 1}.conv."),
-    (r"\.bn(\d)\.", lambda match: f".branch.{int(match[1]) - 1}.norm."),
+    (r"^(stages.*)\.conv(\d)\.", lambda match: f"{match[1]}.branch.{int(match[2]) - 1}.conv."),
+    (r"^(stages.*)\.bn(\d)\.", lambda match: f"{match[1]}.branch.{int(match[2]) - 1}.norm."),
+    # timm's squeeze-and-excite; here it ends the branch, after three units
+    (r"\.se\.fc1\.", ".branch.3.reduce."),
+    (r"\.se\.fc2\.", ".branch.3.expand."),
     # the projection shortcut is a Sequential of convolution and norm there
     (r"\.downsample\.0\.", ".shortcut.conv."),
     (r"\.downsample\.1\.", ".shortcut.norm."),
+    (r"^conv1\.", "stem.0.conv."),
+    (r"^bn1\.", "stem.0.norm."),
+    (r"^fc\.", "head.fc."),
 )
 
 
-def from_torchvision(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Rename the state dict of torchvision's ResNet, ResNeXt or wide ResNet to ours."""
-    renamed = {}
-    for foreign, tensor in state_dict.items():
-        ours = foreign
-        for pattern, replacement in _TORCHVISION:
-            # Names that are ours already hold no piece of theirs.
-            if not ours.startswith(("stem.", "head.")):
-                ours = re.sub(pattern, replacement, ours)
-        renamed[ours] = tensor
-    return renamed
+def from_torchvision(row: ResNetRow, state_dict: StateDict) -> dict[str, Tensor]:
+    """Rename the state dict of torchvision's or timm's ResNet, ResNeXt or wide ResNet to ours."""
+    return by_pattern(state_dict, _NAMES)
 
 
 def _imagenet(bottleneck: bool, depths: tuple[int, ...]) -> ResNetRow:
@@ -254,6 +251,10 @@ def _resnext(depths: tuple[int, ...], groups: int, width: int) -> ResNetRow:
 
 def _wide(depths: tuple[int, ...]) -> ResNetRow:
     return replace(_imagenet(True, depths), year=2016, paper="1605.07146", width=128)
+
+
+def _squeezed(depths: tuple[int, ...]) -> ResNetRow:
+    return replace(_imagenet(True, depths), year=2017, paper="1709.01507", squeeze=True)
 
 
 def _cifar(depth: int, shortcut: str | None = "A") -> ResNetRow:
@@ -274,6 +275,7 @@ VARIANTS: dict[str, ResNetRow] = {
     "resnet18": _imagenet(False, (2, 2, 2, 2)),
     "resnet34": _imagenet(False, (3, 4, 6, 3)),
     "resnet50": _imagenet(True, (3, 4, 6, 3)),
+    "resnet50_v1": replace(_imagenet(True, (3, 4, 6, 3)), v1=True),
     "resnet101": _imagenet(True, (3, 4, 23, 3)),
     "resnet152": _imagenet(True, (3, 8, 36, 3)),
     "resnext50_32x4d": _resnext((3, 4, 6, 3), 32, 4),
@@ -281,6 +283,7 @@ VARIANTS: dict[str, ResNetRow] = {
     "resnext101_64x4d": _resnext((3, 4, 23, 3), 64, 4),
     "wide_resnet50_2": _wide((3, 4, 6, 3)),
     "wide_resnet101_2": _wide((3, 4, 23, 3)),
+    "seresnet50": _squeezed((3, 4, 6, 3)),
     # section 4.2: CIFAR-10, with shortcuts of option A, and plain
     **{f"resnet{depth}": _cifar(depth) for depth in (20, 32, 44, 56, 110)},
     **{f"plain{depth}": _cifar(depth, shortcut=None) for depth in (20, 32, 44, 56)},
@@ -293,5 +296,5 @@ FAMILY = Family(
     options={
         "zero_init": Option(False, "start the scale of each branch's last norm at zero"),
     },
-    renames={"torchvision": from_torchvision},
+    sources={"torchvision": Source(from_torchvision), "timm": Source(from_torchvision)},
 )
