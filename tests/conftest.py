@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 # Rooms whose tests run small networks, one at a time.
-_ONE_THREAD = {"anatomy", "zoo"}
+_ONE_THREAD = {"anatomy", "evidence", "nn", "zoo"}
 
 MakeFolder = Callable[..., Path]
 

@@ -45,7 +45,8 @@ def test_models_lists_what_matches() -> None:
     code, out, _ = run("models", "resnet*", "--exclude", "*1*", "--exclude", "resnet2?")
     names = [line.split()[0] for line in out.splitlines()[1:]]
     assert code == 0
-    assert names == ["resnet34", "resnet50", "resnet32", "resnet44", "resnet56"]
+    expected = ["resnet34", "resnet50", "resnet32", "resnet44", "resnet56", "resnet50_v2"]
+    assert names == expected
 
 
 def test_show_prints_layers_and_totals() -> None:
@@ -212,3 +213,16 @@ def test_a_pipe_that_closes_early_is_no_error() -> None:
         check=True,
     )
     assert done.stderr == ""
+
+
+def test_models_says_what_only_training_runs() -> None:
+    code, out, _ = run("models", "googlenet")
+    assert code == 0
+    assert "6.625 M" in out
+    assert "6.38 M more parameters in auxiliary heads" in out
+
+
+def test_models_of_timm_are_listed_by_name() -> None:
+    code, out, _ = run("models", "timm/regnety_00*")
+    assert code == 0
+    assert "timm/regnety_002" in out.split()
