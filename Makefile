@@ -4,12 +4,13 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench catalogue clean
+.PHONY: help setup demo test test-all check bench catalogue clean
 
 help:
 	@echo "make setup      create .venv and install everything into it"
 	@echo "make demo       train a ResNet-20 on real handwritten digits (about a minute)"
 	@echo "make test       every check and every test"
+	@echo "make test-all   the same with the largest networks and every network by numbers (an hour)"
 	@echo "make check      lint, format, types, direction of imports"
 	@echo "make bench      side-by-side comparisons (slow, never part of the tests)"
 	@echo "make catalogue  regenerate the model catalogue after editing the zoo"
@@ -33,13 +34,24 @@ check: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo 2>/dev/null || $(BIN)/lint-imports
 
+# Rooms whose tests keep to one thread run on every core; the others start processes of their own,
+# kill them by the clock, or use every core themselves.
+PARALLEL := tests/anatomy tests/evidence tests/nn tests/zoo
+
 test: check
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist worksteal $(PARALLEL)
+	$(BIN)/python -m pytest $(addprefix --ignore=,$(PARALLEL))
+
+# The largest networks take up to 12 GB each, so one at a time.
+test-all: check
+	$(BIN)/python -m pytest -m "" $(PARALLEL)
+	$(BIN)/python -m pytest $(addprefix --ignore=,$(PARALLEL))
 
 bench: setup
 	$(BIN)/python benchmarks/decoding.py
 	$(BIN)/python benchmarks/precisions.py
 	$(BIN)/python benchmarks/train_throughput.py
+	$(BIN)/python benchmarks/zoo_speed.py
 
 catalogue: setup
 	$(BIN)/python -m vertebra.zoo.catalogue
