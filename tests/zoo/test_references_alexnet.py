@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vertebra.anatomy import dissect
-from vertebra.core import VertebraError
 from vertebra.nn import Backbone
 from vertebra.zoo import create
 
@@ -242,12 +241,3 @@ def test_the_rate_reaches_both_dropouts(name: str) -> None:
     nets[1].reset_head(7, dropout=0.2)
     rates = [[m.p for m in net.modules() if isinstance(m, nn.Dropout)] for net in nets]
     assert rates == [[0.5, 0.5], [0.2, 0.2]]
-
-
-@pytest.mark.parametrize(("unpadded", "smallest"), [(False, 63), (True, 67)])
-def test_the_smallest_image(unpadded: bool, smallest: int) -> None:
-    with torch.device("meta"):
-        net = create("alexnet", input_size=(3, smallest, 99), unpadded=unpadded)
-        assert net(torch.empty(1, *net.input_size)).shape == (1, 1000)
-        with pytest.raises(VertebraError, match=f"{smallest}x{smallest} pixels or more, got"):
-            create("alexnet", input_size=(3, 99, smallest - 1), unpadded=unpadded)

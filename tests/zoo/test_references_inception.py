@@ -33,13 +33,6 @@ def test_sizes_at_299() -> None:
     assert sizes == [147, 71, 35, 17, 8]
 
 
-def test_75_pixels_are_just_enough() -> None:
-    net = _meta(aux_heads=True)
-    assert net(_images(75)).shape == (2, 1000)
-    with pytest.raises(VertebraError, match="at least 75x75 pixels, got 74x74"):
-        net(_images(74))
-
-
 def test_299_pixels_are_just_enough_for_the_auxiliary_head() -> None:
     net = _meta(aux_heads=True)
     assert net.forward_train(_images(299)).aux[0].shape == (2, 1000)

@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vertebra.anatomy import dissect
-from vertebra.core import VertebraError
 from vertebra.nn import Backbone
 from vertebra.zoo import create
 
@@ -218,12 +217,3 @@ def test_without_classes_the_last_map_is_pooled_and_kept() -> None:
         net.reset_head(0)
         assert torch.equal(net(x), expected)
         assert net.num_features == expected.shape[1] == 192
-
-
-@pytest.mark.parametrize(("name", "smallest"), [("nin", 4), ("nin_imagenet", 39)])
-def test_the_smallest_image(name: str, smallest: int) -> None:
-    with torch.device("meta"):
-        net = create(name, input_size=(3, smallest, 50))
-        assert net(torch.empty(1, *net.input_size)).shape == (1, net.num_classes)
-        with pytest.raises(VertebraError, match=f"{smallest}x{smallest} pixels or more, got"):
-            create(name, input_size=(3, 50, smallest - 1))

@@ -61,11 +61,3 @@ def test_dropout_follows_both_hidden_layers() -> None:
     ours = [*head.hidden, head.dropout, head.fc]
     assert [type(layer) for layer in ours] == [type(layer) for layer in theirs]
     assert [m.p for m in head.modules() if isinstance(m, nn.Dropout)] == [0.5, 0.5]
-
-
-def test_the_smallest_image() -> None:
-    with torch.device("meta"):
-        net = create("vgg11", input_size=(3, 32, 40))
-        assert net(torch.empty(1, *net.input_size)).shape == (1, 1000)
-        with pytest.raises(VertebraError, match="32x32 pixels or more, got 40x31"):
-            create("vgg11", input_size=(3, 40, 31))

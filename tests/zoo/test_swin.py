@@ -5,7 +5,6 @@ import torch
 from oracles.swin import ORACLES
 from parity import assert_same_maps, make_pair
 
-from vertebra.core import VertebraError
 from vertebra.zoo import create
 
 
@@ -22,9 +21,3 @@ def test_maps_stay_channels_last_in_memory() -> None:
     with torch.no_grad():
         maps = net.features(torch.randn(2, 3, 224, 224))
     assert all(map_.is_contiguous(memory_format=torch.channels_last) for map_ in maps)
-
-
-def test_an_image_without_a_patch_is_refused() -> None:
-    net = create("swin_t", seed=0)
-    with pytest.raises(VertebraError, match="at least 4 pixels a side, got 3"):
-        net(torch.randn(1, 3, 3, 64))

@@ -8,7 +8,6 @@ import torchvision
 from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
-from vertebra.core import VertebraError
 from vertebra.nn import Backbone
 from vertebra.zoo import create, load_foreign
 
@@ -112,11 +111,3 @@ def test_torchvisions_files_have_names_of_old() -> None:
     x = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         torch.testing.assert_close(net(x), reference(x))
-
-
-def test_images_too_small_are_refused() -> None:
-    net = create("densenet121", 10, seed=0).double().eval()
-    with torch.no_grad():
-        assert net(_images(29)).shape == (2, 10)
-        with pytest.raises(VertebraError, match="at least 29x29"):
-            net(_images(28))

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
+from operator import mul
 from typing import Any
 
 import torch
@@ -25,6 +27,20 @@ class StageInfo:
     name: str
     channels: int
     reduction: int
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage as a family builds it.
+
+    ``blocks`` run one after the other and give a map of ``channels``, ``stride`` times smaller than
+    what they take. ``name`` is "stage1", "stage2", ... if it is not given.
+    """
+
+    blocks: Sequence[nn.Module]
+    channels: int
+    stride: int = 1
+    name: str = ""
 
 
 @dataclass(frozen=True)
@@ -52,8 +68,8 @@ class Backbone(nn.Module):
     """A network in three parts: ``stem``, ``stages`` (one module each) and ``head``.
 
     The builder of a family computes the parts; this class only holds and runs them. A stage is a
-    sequence of blocks (``nn.Sequential``); its map is what the next stage takes, so a norm that
-    only the classifier needs is the head's.
+    ``nn.Sequential`` of blocks; its map is what the next stage takes, so a norm that only the
+    classifier needs is the head's.
 
     Attributes:
         name: the architecture's name in the zoo.
@@ -61,6 +77,7 @@ class Backbone(nn.Module):
         num_features: width of what :meth:`embed` returns.
         num_classes: width of the logits; 0 when there is no head.
         input_size: (channels, height, width) that the network was designed for.
+        smallest: the least height and width of an image; smaller ones would lose their last pixel.
         aux: the heads that only :meth:`forward_train` runs; often none.
         options: the family's switches that it was built with.
         notes: what was adapted when weights were loaded, one sentence each.
@@ -72,20 +89,19 @@ class Backbone(nn.Module):
         self,
         name: str,
         stem: nn.Module,
-        stages: Sequence[nn.Module],
+        stages: Sequence[Stage],
         head: Head,
-        stage_info: Sequence[StageInfo],
         num_classes: int,
         input_size: tuple[int, int, int],
+        *,
+        stem_stride: int = 1,
         auxiliaries: Sequence[Auxiliary] = (),
         aux_weight: float = 0.0,
     ) -> None:
         super().__init__()
-        if len(stages) != len(stage_info):
-            raise ValueError(f"{len(stages)} stages but {len(stage_info)} entries of stage_info")
-        self._describe(name, stage_info, num_classes, input_size)
+        self._describe(name, _stage_info(stages, stem_stride), num_classes, input_size)
         self.stem = stem
-        self.stages = nn.ModuleList(stages)
+        self.stages = nn.ModuleList(nn.Sequential(*stage.blocks) for stage in stages)
         self.head = head
         self.aux.extend(auxiliary.head for auxiliary in auxiliaries)
         self.aux_places = tuple((auxiliary.stage, auxiliary.block) for auxiliary in auxiliaries)
@@ -103,6 +119,7 @@ class Backbone(nn.Module):
         self.stage_info = tuple(stage_info)
         self.num_classes = num_classes
         self.input_size = input_size
+        self.smallest = 1
         self.aux = nn.ModuleList()
         self.aux_places = ()
         self.aux_weight = 0.0
@@ -122,7 +139,11 @@ class Backbone(nn.Module):
         return self.head.pool_name
 
     def forward(self, x: Tensor) -> Tensor:
-        """Images (N, C, H, W) -> logits (N, num_classes); the pooled vector without a head."""
+        """Images (N, C, H, W) -> logits (N, num_classes); the pooled vector without a head.
+
+        Raises:
+            VertebraError: images smaller than ``smallest``; so do all methods that take images.
+        """
         logits: Tensor = self.head(self._last_map(x))
         return logits
 
@@ -130,7 +151,7 @@ class Backbone(nn.Module):
         """Images (N, C, H, W) -> :class:`Outputs`, with auxiliary logits where there are any."""
         if not self.aux:
             return Outputs(self(x))
-        x = self.stem(x)
+        x = self._run_stem(x)
         aux: list[Tensor] = []
         for place, block in self._blocks():
             x = self._run_block(block, x)
@@ -154,7 +175,7 @@ class Backbone(nn.Module):
         wanted = self._stage_indices(out_stages)
         image_size = (x.shape[-2], x.shape[-1])
         maps: dict[int, Tensor] = {}
-        x = self.stem(x)
+        x = self._run_stem(x)
         for index, stage in enumerate(self.stages[: max(wanted, default=-1) + 1]):
             x = self._run_stage(stage, x)
             if index in wanted:
@@ -175,8 +196,13 @@ class Backbone(nn.Module):
         """
         self._grad_checkpointing = enable
 
+    def _run_stem(self, x: Tensor) -> Tensor:
+        check_image_size(self.name, self.smallest, x.shape[-2], x.shape[-1])
+        out: Tensor = self.stem(x)
+        return out
+
     def _last_map(self, x: Tensor) -> Tensor:
-        x = self.stem(x)
+        x = self._run_stem(x)
         for stage in self.stages:
             x = self._run_stage(stage, x)
         return x
@@ -184,8 +210,7 @@ class Backbone(nn.Module):
     def _blocks(self) -> Iterator[tuple[tuple[int, int], nn.Module]]:
         """Every block with its (stage, place in the stage)."""
         for index, stage in enumerate(self.stages):
-            blocks = stage if isinstance(stage, nn.Sequential) else [stage]
-            for place, block in enumerate(blocks):
+            for place, block in enumerate(stage.children()):
                 yield (index, place), block
 
     @property
@@ -196,7 +221,7 @@ class Backbone(nn.Module):
         if not self._recomputes:
             out: Tensor = stage(x)
             return out
-        for block in stage if isinstance(stage, nn.Sequential) else [stage]:
+        for block in stage.children():
             x = self._run_block(block, x)
         return x
 
@@ -296,3 +321,24 @@ class Backbone(nn.Module):
         parts.append(("head", self.head))
         groups = [(name, list(part.parameters())) for name, part in parts]
         return [(name, parameters) for name, parameters in groups if parameters]
+
+
+def _stage_info(stages: Sequence[Stage], stem_stride: int) -> list[StageInfo]:
+    reductions = accumulate((stage.stride for stage in stages), mul, initial=stem_stride)
+    next(reductions)  # the stem's own
+    return [
+        StageInfo(stage.name or f"stage{number}", stage.channels, reduction)
+        for number, (stage, reduction) in enumerate(zip(stages, reductions, strict=True), start=1)
+    ]
+
+
+def check_image_size(name: str, smallest: int, height: int, width: int) -> None:
+    """Refuse images that the network ``name`` would use up.
+
+    Raises:
+        VertebraError: height or width below ``smallest``.
+    """
+    if smallest > 1 and min(height, width) < smallest:
+        raise VertebraError(
+            f"{name} takes images of {smallest}x{smallest} pixels or more, got {height}x{width}"
+        )

@@ -1,4 +1,4 @@
-"""Convolution, normalisation, activation: the unit that most convolutional families repeat."""
+"""Convolution, normalisation, activation: the units that convolutional families repeat."""
 
 from dataclasses import dataclass
 
@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 Size = int | tuple[int, int]
 
-# Safe in place, because what they overwrite is a norm's output, which nothing else holds.
+# Safe in place: nothing else holds what they overwrite, a norm's or a convolution's output.
 _IN_PLACE = (nn.ReLU, nn.ReLU6, nn.SiLU, nn.Hardswish)
 
 
@@ -17,12 +17,44 @@ def make_act(kind: type[nn.Module] | None) -> nn.Module:
     return kind(inplace=True) if kind in _IN_PLACE else kind()
 
 
+class ConvAct(nn.Module):
+    """``relu(conv(x))`` with a bias: the unit of networks from before batch norm.
+
+    ``padding`` None is half the kernel.
+
+    Shapes: (N, in_chans, H, W) -> (N, out_chans, ceil(H / stride), ceil(W / stride)) with the
+    padding of an odd kernel.
+    """
+
+    def __init__(
+        self,
+        in_chans: int,
+        out_chans: int,
+        kernel: int,
+        stride: int = 1,
+        groups: int = 1,
+        *,
+        padding: int | None = None,
+    ) -> None:
+        super().__init__()
+        if padding is None:
+            padding = kernel // 2
+        self.conv = nn.Conv2d(in_chans, out_chans, kernel, stride, padding, groups=groups)
+        self.act = nn.ReLU(inplace=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, in_chans, H, W) -> (N, out_chans, H', W')."""
+        out: Tensor = self.act(self.conv(x))
+        return out
+
+
 class ConvNormAct(nn.Module):
     """``act(norm(conv(x)))`` with "same" padding for odd kernels and no convolution bias.
 
     The bias is left out because the norm that follows subtracts it again (Ioffe and Szegedy, 2015,
-    section 3.2). ``kernel`` and ``padding`` may differ by axis, as (height, width); ``padding``
-    None is half the kernel. ``eps`` and ``momentum`` are the batch norm's.
+    section 3.2); ``bias`` keeps it for networks that were published with one. ``kernel`` and
+    ``padding`` may differ by axis, as (height, width); ``padding`` None is half the kernel. ``eps``
+    and ``momentum`` are the batch norm's.
 
     Shapes: (N, in_chans, H, W) -> (N, out_chans, ceil(H / stride), ceil(W / stride)).
     """
@@ -37,6 +69,7 @@ class ConvNormAct(nn.Module):
         act: type[nn.Module] | None = nn.ReLU,
         *,
         padding: Size | None = None,
+        bias: bool = False,
         eps: float = 1e-5,
         momentum: float = 0.1,
     ) -> None:
@@ -44,7 +77,7 @@ class ConvNormAct(nn.Module):
         if padding is None:
             padding = _half(kernel)
         self.conv = nn.Conv2d(
-            in_chans, out_chans, kernel, stride, padding=padding, groups=groups, bias=False
+            in_chans, out_chans, kernel, stride, padding=padding, groups=groups, bias=bias
         )
         self.norm = nn.BatchNorm2d(out_chans, eps=eps, momentum=momentum)
         self.act = make_act(act)

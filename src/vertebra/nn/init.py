@@ -3,7 +3,7 @@
 So adding a layer, or building them in another order, leaves every other parameter as it was.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +12,8 @@ from vertebra.core import address
 
 # (path of the module, the module, name of its parameter, the parameter, generator) -> None.
 InitRule = Callable[[str, nn.Module, str, Tensor, torch.Generator], None]
+# Fills a tensor in place.
+Draw = Callable[[Tensor, torch.Generator], object]
 
 
 def initialise(net: nn.Module, rule: InitRule, seed: int) -> None:
@@ -50,3 +52,56 @@ def default_linear(parameter: Tensor, fan_in: int, generator: torch.Generator) -
 def default_norm(name: str, parameter: Tensor) -> None:
     """Scale 1 and shift 0."""
     parameter.fill_(1.0 if name == "weight" else 0.0)
+
+
+def normal(std: float) -> Draw:
+    """N(0, std^2)."""
+    return lambda tensor, generator: nn.init.normal_(tensor, std=std, generator=generator)
+
+
+def uniform_by_rows(weight: Tensor, generator: torch.Generator) -> None:
+    """U(-1/sqrt(n), 1/sqrt(n)) for a matrix of n rows: a classifier of n classes.
+
+    EfficientNet's authors, torchvision and timm take the outputs of a layer for its fan here.
+    """
+    default_linear(weight, len(weight), generator)
+
+
+def he_rule(linear: Draw, by_group: bool = False) -> InitRule:
+    """He initialisation by fan-out for convolutions, zero for biases, norms as the identity.
+
+    ``linear`` draws the weights of linear layers. ``by_group`` takes the fan-out of one group,
+    which for depthwise convolutions is that of one channel.
+    """
+
+    def rule(
+        path: str, module: nn.Module, name: str, parameter: Tensor, generator: torch.Generator
+    ) -> None:
+        if name == "bias" or not isinstance(module, nn.Conv2d | nn.Linear):
+            default_norm(name, parameter)
+        elif isinstance(module, nn.Conv2d):
+            he_fan_out(parameter, generator, module.groups if by_group else 1)
+        else:
+            linear(parameter, generator)
+
+    return rule
+
+
+def truncated_rule(std: float, exceptions: Mapping[str, float] | None = None) -> InitRule:
+    """:func:`truncated_normal` for every weight, PyTorch's own biases, norms as the identity.
+
+    ``exceptions`` gives another deviation for the layer at a path.
+    """
+    other = exceptions or {}
+
+    def rule(
+        path: str, module: nn.Module, name: str, parameter: Tensor, generator: torch.Generator
+    ) -> None:
+        if isinstance(module, nn.BatchNorm2d):
+            default_norm(name, parameter)
+        elif name == "weight":
+            truncated_normal(parameter, other.get(path, std), generator)
+        else:
+            default_linear(parameter, module.get_parameter("weight").shape[1], generator)
+
+    return rule

@@ -29,8 +29,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vertebra.core import VertebraError
-from vertebra.nn import Backbone, FlattenHead, InitRule, StageInfo, initialise
+from vertebra.nn import Backbone, ConvAct, FlattenHead, InitRule, Stage
 from vertebra.nn.init import default_linear
 from vertebra.nn.local_response import ResponseNorm
 from vertebra.zoo.family import Family, Option, Request, Row, Source, StateDict
@@ -57,29 +56,30 @@ class AlexNetRow(Row):
     year: int = 2012
     paper: str = "doi:10.1145/3065386"
     dropout: float = 0.5
+    smallest: int = 63
 
 
-def conv_unit(
-    in_chans: int,
-    out_chans: int,
-    shape: tuple[int, int, int],
-    groups: int,
-    *,
-    normalised: bool,
-) -> nn.Sequential:
-    """Convolution with a bias, ReLU (section 3.1) and, where ``normalised``, section 3.3's norm.
+def make_blocks(row: AlexNetRow, in_chans: int, unpadded: bool) -> list[list[nn.Module]]:
+    """The three stages: convolutions with ReLU (section 3.1), each stage but the first pooled.
 
-    ``shape`` is (kernel, stride, padding).
-
-    Shapes: (N, in_chans, H, W) -> (N, out_chans, H', W').
+    Response normalisation (section 3.3) follows the first two convolutions.
     """
-    kernel, stride, padding = shape
-    layers: OrderedDict[str, nn.Module] = OrderedDict()
-    layers["conv"] = nn.Conv2d(in_chans, out_chans, kernel, stride, padding, groups=groups)
-    layers["act"] = nn.ReLU(inplace=True)
-    if normalised:
-        layers["norm"] = ResponseNorm(5, alpha=1e-4, beta=0.75, k=2.0)
-    return nn.Sequential(layers)
+    stages: list[list[nn.Module]] = [[], [make_pool()], [make_pool()]]
+    for index, (kernel, stride, padding) in enumerate(CONVS):
+        stage = stages[min(index, 2)]
+        if index == 0 and unpadded:
+            padding = 0
+        width, groups = row.channels[index], row.groups[index]
+        stage.append(ConvAct(in_chans, width, kernel, stride, groups, padding=padding))
+        if row.faithful and index < 2:
+            stage.append(ResponseNorm(5, alpha=1e-4, beta=0.75, k=2.0))
+        in_chans = width
+    return stages
+
+
+def make_pool() -> nn.MaxPool2d:
+    """Windows of 3, two pixels apart, overlap (section 3.4)."""
+    return nn.MaxPool2d(3, stride=2)
 
 
 def make_head(row: AlexNetRow, request: Request) -> FlattenHead:
@@ -104,7 +104,7 @@ def make_head(row: AlexNetRow, request: Request) -> FlattenHead:
         HIDDEN,
         request.num_classes,
         request.dropout,
-        pool=nn.Sequential(nn.MaxPool2d(3, stride=2), nn.AdaptiveAvgPool2d(GRID)),
+        pool=nn.Sequential(make_pool(), nn.AdaptiveAvgPool2d(GRID)),
         hidden=nn.Sequential(layers),
     )
     if not row.faithful:
@@ -116,52 +116,25 @@ def build(name: str, row: AlexNetRow, request: Request) -> Backbone:
     """Build one row of the table.
 
     Raises:
-        VertebraError: images too small for the last pooling, or drop-path, which needs residual
-            branches.
+        VertebraError: drop-path, which needs residual branches.
     """
     request.refuse_drop_path(name)
-    unpadded = request.options["unpadded"]
-    _check_size(name, request, smallest=67 if unpadded else 63)
-    stages: list[list[nn.Module]] = []
-    info: list[StageInfo] = []
-    channels, reduction = request.in_chans, 4
-    for index, (shape, width, groups) in enumerate(
-        zip(CONVS, row.channels, row.groups, strict=True)
-    ):
-        if index == 0:
-            stages.append([])
-            shape = (shape[0], shape[1], 0 if unpadded else shape[2])
-        elif index <= 2:
-            stages.append([nn.MaxPool2d(3, stride=2)])
-            reduction *= 2
-        stages[-1].append(
-            conv_unit(channels, width, shape, groups, normalised=row.faithful and index < 2)
-        )
-        channels = width
-        if index in (0, 1, 4):
-            info.append(StageInfo(f"stage{len(stages)}", channels, reduction))
-    net = Backbone(
+    first, second, third = make_blocks(row, request.in_chans, request.options["unpadded"])
+    return Backbone(
         name=name,
         stem=nn.Identity(),
-        stages=[nn.Sequential(*blocks) for blocks in stages],
+        stages=[
+            Stage(first, row.channels[0], stride=4),
+            Stage(second, row.channels[1], stride=2),
+            Stage(third, row.channels[4], stride=2),
+        ],
         head=make_head(row, request),
-        stage_info=info,
         num_classes=request.num_classes,
         input_size=request.input_size,
     )
-    initialise(net, init_rule(row.faithful), request.seed)
-    return net
 
 
-def _check_size(name: str, request: Request, smallest: int) -> None:
-    height, width = request.input_size[1:]
-    if min(height, width) < smallest:
-        raise VertebraError(
-            f"{name} takes images of {smallest}x{smallest} pixels or more, got {height}x{width}"
-        )
-
-
-def init_rule(faithful: bool) -> InitRule:
+def init_rule(row: AlexNetRow, request: Request) -> InitRule:
     """N(0, 0.01^2) and biases of one or zero (section 5 of the 2012 paper), or PyTorch's default.
 
     torchvision leaves the default in place: uniform within 1/sqrt(fan_in), biases too.
@@ -170,7 +143,7 @@ def init_rule(faithful: bool) -> InitRule:
     def rule(
         path: str, module: nn.Module, name: str, parameter: Tensor, generator: torch.Generator
     ) -> None:
-        if not faithful:
+        if not row.faithful:
             fan_in = module.get_parameter("weight")[0].numel()
             default_linear(parameter, fan_in, generator)
         elif name == "weight":
@@ -199,7 +172,7 @@ def from_torchvision(row: AlexNetRow, state_dict: StateDict) -> dict[str, Tensor
 
 
 def _specialise(row: AlexNetRow, options: Mapping[str, Any]) -> AlexNetRow:
-    return replace(row, input_size=(3, 227, 227)) if options["unpadded"] else row
+    return replace(row, input_size=(3, 227, 227), smallest=67) if options["unpadded"] else row
 
 
 VARIANTS: dict[str, AlexNetRow] = {
@@ -214,6 +187,7 @@ FAMILY = Family(
     name="alexnet",
     variants=VARIANTS,
     build=build,
+    init=init_rule,
     options={
         "unpadded": Option(
             False, "no padding in the first convolution; the input is then 227 pixels"

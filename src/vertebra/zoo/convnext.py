@@ -14,7 +14,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from vertebra.core import VertebraError
 from vertebra.nn import (
     Backbone,
     DropPath,
@@ -22,19 +21,17 @@ from vertebra.nn import (
     LayerNorm2d,
     LinearHead,
     Mlp,
-    StageInfo,
+    Stage,
     drop_path_rates,
-    initialise,
 )
 from vertebra.nn.init import default_norm, truncated_normal
 from vertebra.zoo.family import Family, Request, Row, Source, StateDict
-from vertebra.zoo.renaming import by_pattern
+from vertebra.zoo.renaming import block_path, by_pattern
 
 Four = tuple[int, int, int, int]
 
 EPS = 1e-6
 LAYER_SCALE = 1e-6
-SMALLEST = 32
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +42,7 @@ class ConvNeXtRow(Row):
     depths: Four
     year: int = 2022
     paper: str = "2201.03545"
+    smallest: int = 32
 
 
 class Stem(nn.Module):
@@ -59,15 +57,7 @@ class Stem(nn.Module):
         self.norm = LayerNorm2d(channels, eps=EPS)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, in_chans, H, W) -> (N, channels, H', W').
-
-        Raises:
-            VertebraError: a side that the network cannot divide by 32.
-        """
-        if (side := min(x.shape[-2:])) < SMALLEST:
-            raise VertebraError(
-                f"ConvNeXt needs images of at least {SMALLEST} pixels a side, got {side}"
-            )
+        """(N, in_chans, H, W) -> (N, channels, H', W')."""
         out: Tensor = self.norm(self.conv(x))
         return out
 
@@ -112,21 +102,18 @@ class Block(nn.Module):
 
 def build(name: str, row: ConvNeXtRow, request: Request) -> Backbone:
     """Build one row of the table."""
-    stages: list[nn.Module] = []
-    info: list[StageInfo] = []
+    stages: list[Stage] = []
     rates = drop_path_rates(request.drop_path, row.depths)
-    channels, reduction = row.widths[0], 4
-    for index, width in enumerate(row.widths):
-        blocks: list[nn.Module] = [Block(width, rate) for rate in rates[index]]
-        if index > 0:
-            blocks.insert(0, make_downsample(channels, width))
-            reduction *= 2
+    channels = row.widths[0]
+    for width, stage_rates in zip(row.widths, rates, strict=True):
+        downsample = [make_downsample(channels, width)] if stages else []
+        blocks = [Block(width, rate) for rate in stage_rates]
+        stages.append(Stage([*downsample, *blocks], width, stride=2 if stages else 1))
         channels = width
-        stages.append(nn.Sequential(*blocks))
-        info.append(StageInfo(f"stage{index + 1}", channels, reduction))
-    net = Backbone(
+    return Backbone(
         name=name,
         stem=Stem(request.in_chans, row.widths[0]),
+        stem_stride=4,
         stages=stages,
         head=LinearHead(
             channels,
@@ -134,15 +121,12 @@ def build(name: str, row: ConvNeXtRow, request: Request) -> Backbone:
             request.dropout,
             after=nn.LayerNorm(channels, eps=EPS),
         ),
-        stage_info=info,
         num_classes=request.num_classes,
         input_size=request.input_size,
     )
-    initialise(net, init_rule(), request.seed)
-    return net
 
 
-def init_rule() -> InitRule:
+def init_rule(row: ConvNeXtRow, request: Request) -> InitRule:
     """N(0, 0.02^2) truncated, no biases, LayerScale 1e-6: the authors' and torchvision's."""
 
     def rule(
@@ -162,7 +146,7 @@ _TORCHVISION = (
     (r"^features\.0\.0\.", "stem.conv."),
     (r"^features\.0\.1\.", "stem.norm."),
     # stages stand at odd places there, the downsampling at the even places between
-    (r"^features\.([1357])\.(\d+)\.", lambda match: _block(int(match[1]) // 2, int(match[2]))),
+    (r"^features\.([1357])\.(\d+)\.", lambda match: block_path(int(match[1]) // 2, int(match[2]))),
     (r"^features\.([246])\.0\.", lambda match: f"stages.{int(match[1]) // 2}.0.norm."),
     (r"^features\.([246])\.1\.", lambda match: f"stages.{int(match[1]) // 2}.0.conv."),
     # a block is a Sequential there, in which permutations and GELU have numbers too
@@ -179,16 +163,11 @@ _TIMM = (
     (r"^stem\.1\.", "stem.norm."),
     (r"\.downsample\.0\.", ".0.norm."),
     (r"\.downsample\.1\.", ".0.conv."),
-    (r"^stages\.(\d+)\.blocks\.(\d+)\.", lambda match: _block(int(match[1]), int(match[2]))),
+    (r"^stages\.(\d+)\.blocks\.(\d+)\.", lambda match: block_path(int(match[1]), int(match[2]))),
     (r"\.conv_dw\.", ".depthwise."),
     (r"\.gamma$", ".layer_scale"),
     (r"^head\.norm\.", "head.after."),
 )
-
-
-def _block(stage: int, place: int) -> str:
-    """A block by its place among the blocks: ours come after the downsampling in a stage."""
-    return f"stages.{stage}.{place + (stage > 0)}."
 
 
 def from_torchvision(row: ConvNeXtRow, state_dict: StateDict) -> dict[str, Tensor]:
@@ -233,5 +212,6 @@ FAMILY = Family(
     name="convnext",
     variants=VARIANTS,
     build=build,
+    init=init_rule,
     sources={"torchvision": Source(from_torchvision), "timm": Source(from_timm)},
 )

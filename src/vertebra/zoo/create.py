@@ -55,6 +55,8 @@ def create(
     """
     import torch
 
+    from vertebra.nn import check_image_size, initialise
+
     if seed is None:
         seed = int(torch.randint(2**31, (), device="cpu"))
     family = family_of(name)
@@ -84,7 +86,10 @@ def create(
     )
     with torch.random.fork_rng(devices=_drawn_from()):
         net = family.build(name, row, request)
-    net.options = chosen
+    check_image_size(name, row.smallest, height, width)
+    if family.init is not None:
+        initialise(net, family.init(row, request), seed)
+    net.options, net.smallest = chosen, row.smallest
     if row.to_unit_range:
         half = (0.5,) * net.input_size[0]
         net.preprocessing = replace(net.preprocessing, mean=half, std=half)

@@ -16,14 +16,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from vertebra.core import VertebraError
 from vertebra.nn import (
     Backbone,
     ConvNormAct,
     InitRule,
     LinearHead,
-    StageInfo,
-    initialise,
+    Stage,
     recompute,
 )
 from vertebra.nn.init import default_linear, default_norm
@@ -40,6 +38,7 @@ class DenseNetRow(Row):
 
     year: int = 2016
     paper: str = "1608.06993"
+    smallest: int = 29
     depths: tuple[int, ...]
     growth: int = 32
 
@@ -117,13 +116,7 @@ class Transition(nn.Module):
         self.pool = nn.AvgPool2d(2)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, in_chans, H, W) -> (N, out_chans, floor(H / 2), floor(W / 2)).
-
-        Raises:
-            VertebraError: a map of a single row or column, of which pooling would leave nothing.
-        """
-        if min(x.shape[-2:]) < 2:
-            raise VertebraError("DenseNet takes images of at least 29x29 pixels")
+        """(N, in_chans, H, W) -> (N, out_chans, floor(H / 2), floor(W / 2))."""
         out: Tensor = self.pool(self.conv(self.act(self.norm(x))))
         return out
 
@@ -141,21 +134,20 @@ def build(name: str, row: DenseNetRow, request: Request) -> Backbone:
         nn.MaxPool2d(3, stride=2, padding=1),
     )
     memory_efficient = request.options["memory_efficient"]
-    stages: list[nn.Module] = []
-    info: list[StageInfo] = []
-    for index, depth in enumerate(row.depths):
+    stages: list[Stage] = []
+    for depth in row.depths:
         blocks: list[nn.Module] = []
-        if index > 0:
+        if stages:
             compressed = int(channels * COMPRESSION)
             blocks.append(Transition(channels, compressed))
             channels = compressed
         blocks.append(DenseBlock(channels, depth, row.growth, memory_efficient))
         channels += depth * row.growth
-        stages.append(nn.Sequential(*blocks))
-        info.append(StageInfo(f"stage{index + 1}", channels, 4 * 2**index))
-    net = Backbone(
+        stages.append(Stage(blocks, channels, stride=2 if stages else 1))
+    return Backbone(
         name=name,
         stem=stem,
+        stem_stride=4,
         stages=stages,
         head=LinearHead(
             channels,
@@ -163,15 +155,12 @@ def build(name: str, row: DenseNetRow, request: Request) -> Backbone:
             request.dropout,
             before=nn.Sequential(nn.BatchNorm2d(channels), nn.ReLU(inplace=True)),
         ),
-        stage_info=info,
         num_classes=request.num_classes,
         input_size=request.input_size,
     )
-    initialise(net, init_rule(), request.seed)
-    return net
 
 
-def init_rule() -> InitRule:
+def init_rule(row: DenseNetRow, request: Request) -> InitRule:
     """He initialisation by fan-in (arXiv:1502.01852, equation 10), as torchvision has it.
 
     The classifier keeps PyTorch's own weights, with shifts of zero.
@@ -223,6 +212,7 @@ FAMILY = Family(
     name="densenet",
     variants=VARIANTS,
     build=build,
+    init=init_rule,
     options={
         "memory_efficient": Option(
             False, "compute what each layer's first convolution takes again for the gradient"

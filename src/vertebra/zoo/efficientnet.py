@@ -19,7 +19,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from vertebra.core import VertebraError
@@ -29,17 +28,16 @@ from vertebra.nn import (
     LinearHead,
     NormAct,
     SqueezeExcite,
-    initialise,
+    he_rule,
     round_channels,
 )
+from vertebra.nn.init import uniform_by_rows
 from vertebra.zoo.family import Family, Option, Request, Row, Source, StateDict
 from vertebra.zoo.inverted_residuals import (
     Block,
     Line,
     blocks_of,
     build_stages,
-    he_rule,
-    stage_info,
     timm_names,
     torchvision_names,
     unit_names,
@@ -138,9 +136,10 @@ def build(name: str, row: EfficientNetRow, request: Request) -> Backbone:
     """Build one row of the table."""
     blocks = plan(row)
     last = LAST if row.lite else round_channels(LAST * row.width)
-    net = Backbone(
+    return Backbone(
         name=name,
         stem=row.unit.conv(request.in_chans, blocks[0].in_chans, 3, stride=2),
+        stem_stride=2,
         stages=build_stages(
             blocks,
             request.drop_path,
@@ -153,26 +152,18 @@ def build(name: str, row: EfficientNetRow, request: Request) -> Backbone:
             request.dropout,
             before=row.unit.conv(blocks[-1].out_chans, last, 1),
         ),
-        stage_info=stage_info(blocks),
         num_classes=request.num_classes,
         input_size=request.input_size,
     )
-    initialise(net, init_rule(row), request.seed)
-    return net
 
 
-def init_rule(row: EfficientNetRow) -> InitRule:
+def init_rule(row: EfficientNetRow, request: Request) -> InitRule:
     """He initialisation by fan-out and U(-1/sqrt(n), 1/sqrt(n)) for n classes, as torchvision.
 
     For the lite networks, which torchvision lacks, timm's, which is also the authors': the same by
     group.
     """
-
-    def classifier(weight: Tensor, generator: torch.Generator) -> None:
-        bound = len(weight) ** -0.5
-        weight.uniform_(-bound, bound, generator=generator)
-
-    return he_rule(classifier, by_group=row.lite)
+    return he_rule(uniform_by_rows, by_group=row.lite)
 
 
 def from_torchvision(row: EfficientNetRow, state_dict: StateDict) -> dict[str, Tensor]:
@@ -229,6 +220,7 @@ FAMILY = Family(
     name="efficientnet",
     variants=VARIANTS,
     build=build,
+    init=init_rule,
     options={
         "phi": Option(
             0.0, "scale efficientnet by 1.2^phi in depth, 1.1^phi in width, 1.15^phi in resolution"

@@ -25,8 +25,17 @@ import torch
 from torch import Tensor, nn
 
 from vertebra.core import VertebraError
-from vertebra.nn import Auxiliary, Backbone, ConvNormAct, Head, InitRule, LinearHead, StageInfo
-from vertebra.nn.init import default_linear, default_norm, initialise, truncated_normal
+from vertebra.nn import (
+    Auxiliary,
+    Backbone,
+    ConvAct,
+    ConvNormAct,
+    Head,
+    InitRule,
+    LinearHead,
+    Stage,
+)
+from vertebra.nn.init import truncated_rule
 from vertebra.nn.local_response import ResponseNorm
 from vertebra.zoo.family import Family, Option, Request, Row, Source, StateDict
 from vertebra.zoo.renaming import by_pattern
@@ -98,23 +107,6 @@ class GoogLeNetRow(Row):
     adaptive_aux: bool
     year: int = 2014
     paper: str = "1409.4842"
-
-
-class ConvAct(nn.Module):
-    """``relu(conv(x))`` with a bias and "same" padding: the paper's unit.
-
-    Shapes: (N, in_chans, H, W) -> (N, out_chans, ceil(H / stride), ceil(W / stride)).
-    """
-
-    def __init__(self, in_chans: int, out_chans: int, kernel: int, stride: int = 1) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(in_chans, out_chans, kernel, stride, padding=kernel // 2)
-        self.act = nn.ReLU(inplace=True)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, in_chans, H, W) -> (N, out_chans, H', W')."""
-        out: Tensor = self.act(self.conv(x))
-        return out
 
 
 class Inception(nn.Module):
@@ -196,8 +188,7 @@ def build(name: str, row: GoogLeNetRow, request: Request) -> Backbone:
     first: list[nn.Module] = [unit(CONV_1, REDUCE_2, 1), unit(REDUCE_2, CONV_2, 3)]
     if not row.batch_norm:
         first = [make_response_norm(), *first, make_response_norm()]
-    stages, channels = [[make_pool(3), *first]], CONV_2
-    info = [StageInfo("stage1", channels, 4)]
+    stages, channels = [Stage([make_pool(3), *first], CONV_2, stride=2)], CONV_2
     auxiliaries: list[Auxiliary] = []
     for modules in TABLE_1:
         blocks: list[nn.Module] = [make_pool(row.last_pool if "5a" in modules else 3)]
@@ -207,40 +198,27 @@ def build(name: str, row: GoogLeNetRow, request: Request) -> Backbone:
             if module in WITH_AUX and request.options["aux_heads"]:
                 head = AuxHead(channels, request.num_classes, row.adaptive_aux, unit)
                 auxiliaries.append(Auxiliary(len(stages), len(blocks) - 1, head))
-        stages.append(blocks)
-        info.append(StageInfo(f"stage{len(stages)}", channels, 2 * 2 ** len(stages)))
-    net = Backbone(
+        stages.append(Stage(blocks, channels, stride=2))
+    return Backbone(
         name=name,
         stem=unit(request.in_chans, CONV_1, 7, stride=2),
-        stages=[nn.Sequential(*blocks) for blocks in stages],
+        stem_stride=2,
+        stages=stages,
         head=LinearHead(channels, request.num_classes, request.dropout),
-        stage_info=info,
         num_classes=request.num_classes,
         input_size=request.input_size,
         auxiliaries=auxiliaries,
         aux_weight=AUX_WEIGHT,
     )
-    initialise(net, init_rule(row.batch_norm), request.seed)
-    return net
 
 
-def init_rule(batch_norm: bool) -> InitRule:
+def init_rule(row: GoogLeNetRow, request: Request) -> InitRule:
     """The initial weights of torchvision's network, or without batch norm those of Caffe's.
 
     torchvision: N(0, 0.01^2) for every weight, PyTorch's own uniform for the biases. Caffe:
     "xavier" by fan-in alone, U(-sqrt(3 / fan_in), sqrt(3 / fan_in)), and biases of 0.2, so that
     units start active; 0 for the classifiers. The paper says neither.
     """
-
-    def as_torchvision(
-        path: str, module: nn.Module, name: str, parameter: Tensor, generator: torch.Generator
-    ) -> None:
-        if isinstance(module, nn.BatchNorm2d):
-            default_norm(name, parameter)
-        elif name == "weight":
-            truncated_normal(parameter, 0.01, generator)
-        else:
-            default_linear(parameter, module.get_parameter("weight").shape[1], generator)
 
     def as_caffe(
         path: str, module: nn.Module, name: str, parameter: Tensor, generator: torch.Generator
@@ -251,7 +229,7 @@ def init_rule(batch_norm: bool) -> InitRule:
         else:
             parameter.fill_(0.0 if path.endswith(".fc") else 0.2)
 
-    return as_torchvision if batch_norm else as_caffe
+    return truncated_rule(0.01) if row.batch_norm else as_caffe
 
 
 _NAMES = (
@@ -290,9 +268,15 @@ VARIANTS: dict[str, GoogLeNetRow] = {
         adaptive_aux=True,
         dropout=0.2,
         to_unit_range=True,
+        smallest=15,
     ),
     "googlenet_2014": GoogLeNetRow(
-        batch_norm=False, wide_kernel=5, last_pool=3, adaptive_aux=False, dropout=0.4
+        batch_norm=False,
+        wide_kernel=5,
+        last_pool=3,
+        adaptive_aux=False,
+        dropout=0.4,
+        smallest=31,
     ),
 }
 
@@ -300,6 +284,7 @@ FAMILY = Family(
     name="googlenet",
     variants=VARIANTS,
     build=build,
+    init=init_rule,
     options={"aux_heads": Option(True, "two more classifiers half-way, for training only")},
     sources={"torchvision": Source(from_torchvision)},
 )

@@ -22,13 +22,12 @@ import torch
 from torch import Tensor, nn
 
 from vertebra.core import VertebraError
-from vertebra.nn import Auxiliary, Backbone, ConvNormAct, Head, InitRule, LinearHead, StageInfo
-from vertebra.nn.init import default_linear, default_norm, initialise, truncated_normal
+from vertebra.nn import Auxiliary, Backbone, ConvNormAct, Head, InitRule, LinearHead, Stage
+from vertebra.nn.init import truncated_rule
 from vertebra.zoo.family import Family, Option, Request, Row, Source, StateDict
 from vertebra.zoo.renaming import by_pattern
 
 Kernel = int | tuple[int, int]
-CHANNELS = (192, 288, 768, 2048)
 # Not in the paper; the authors' own training code has it (research/inception of tensorflow/models).
 AUX_WEIGHT = 0.4
 # Every convolution is followed by batch norm with this eps and by ReLU.
@@ -43,6 +42,7 @@ class InceptionRow(Row):
     paper: str = "1512.00567"
     input_size: tuple[int, int, int] = (3, 299, 299)
     dropout: float = 0.5
+    smallest: int = 75
 
 
 def halve_pool() -> nn.MaxPool2d:
@@ -64,26 +64,6 @@ def chain(in_chans: int, *layers: tuple[int, Kernel], then_halve: int = 0) -> nn
 def pool_branch(in_chans: int, out_chans: int) -> nn.Sequential:
     """Average pooling that keeps the size, and a 1x1 convolution."""
     return nn.Sequential(nn.AvgPool2d(3, stride=1, padding=1), unit(in_chans, out_chans, 1))
-
-
-class Stem(nn.Sequential):
-    """The first three convolutions of table 1.
-
-    Shapes: (N, in_chans, H, W) -> (N, 64, (H - 1) // 2 - 2, (W - 1) // 2 - 2).
-    """
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, in_chans, H, W) -> (N, 64, H', W').
-
-        Raises:
-            VertebraError: an image that the unpadded layers would use up.
-        """
-        height, width = x.shape[-2:]
-        if min(height, width) < 75:
-            raise VertebraError(f"inception_v3 needs at least 75x75 pixels, got {height}x{width}")
-        for layer in self:
-            x = layer(x)
-        return x
 
 
 class Inception(nn.ModuleDict):
@@ -212,49 +192,38 @@ def build(name: str, row: InceptionRow, request: Request) -> Backbone:
     """
     request.refuse_drop_path(name)
     # Table 1, as released; the first number is channels in.
-    stem = Stem(
+    stem = nn.Sequential(
         unit(request.in_chans, 32, 3, 2, padding=0), unit(32, 32, 3, padding=0), unit(32, 64, 3)
     )
-    stages: list[list[nn.Module]] = [
-        [halve_pool(), unit(64, 80, 1), unit(80, 192, 3, padding=0)],
-        [halve_pool(), double_3x3(192, 32), double_3x3(256, 64), double_3x3(288, 64)],
-        [first_reduction(288), *(split_7x7(768, width) for width in (128, 160, 160, 192))],
-        [second_reduction(768), Spread(1280), Spread(2048)],
+    figure_5 = double_3x3(192, 32), double_3x3(256, 64), double_3x3(288, 64)
+    figure_6 = (split_7x7(768, width) for width in (128, 160, 160, 192))
+    stages = [
+        Stage([halve_pool(), unit(64, 80, 1), unit(80, 192, 3, padding=0)], 192, stride=2),
+        Stage([halve_pool(), *figure_5], 288, stride=2),
+        Stage([first_reduction(288), *figure_6], 768, stride=2),
+        Stage([second_reduction(768), Spread(1280), Spread(2048)], 2048, stride=2),
     ]
     aux_heads = [AuxHead(768, request.num_classes)] if request.options["aux_heads"] else []
-    net = Backbone(
+    return Backbone(
         name=name,
         stem=stem,
-        stages=[nn.Sequential(*blocks) for blocks in stages],
+        stem_stride=2,
+        stages=stages,
         head=LinearHead(2048, request.num_classes, request.dropout),
-        stage_info=[StageInfo(f"stage{n}", c, 2 * 2**n) for n, c in enumerate(CHANNELS, start=1)],
         num_classes=request.num_classes,
         input_size=request.input_size,
         auxiliaries=[Auxiliary(2, 4, head) for head in aux_heads],
         aux_weight=AUX_WEIGHT,
     )
-    initialise(net, init_rule(), request.seed)
-    return net
 
 
-def init_rule() -> InitRule:
+def init_rule(row: InceptionRow, request: Request) -> InitRule:
     """N(0, 0.1^2), N(0, 0.001^2) for the auxiliary classifier, biases as PyTorch has them.
 
     As torchvision's network starts. Its code means 0.01 for the auxiliary head's 5x5 convolution,
     as the authors have it, but marks the wrong module, so that this one has 0.1 as well.
     """
-
-    def rule(
-        path: str, module: nn.Module, name: str, parameter: Tensor, generator: torch.Generator
-    ) -> None:
-        if isinstance(module, nn.BatchNorm2d):
-            default_norm(name, parameter)
-        elif name == "weight":
-            truncated_normal(parameter, 0.001 if path == "aux.0.fc" else 0.1, generator)
-        else:
-            default_linear(parameter, module.get_parameter("weight").shape[1], generator)
-
-    return rule
+    return truncated_rule(0.1, exceptions={"aux.0.fc": 0.001})
 
 
 # Both libraries keep TensorFlow's names: a number for the resolution, a letter for the place.
@@ -292,6 +261,7 @@ FAMILY = Family(
     name="inception",
     variants=VARIANTS,
     build=build,
+    init=init_rule,
     options={"aux_heads": Option(True, "one more classifier half-way, for training only")},
     sources={
         "torchvision": Source(from_torchvision),

@@ -8,18 +8,9 @@ the same layers.
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
-from vertebra.nn import (
-    InitRule,
-    InvertedResidual,
-    NormAct,
-    SqueezeExcite,
-    StageInfo,
-    drop_path_rates,
-)
-from vertebra.nn.init import default_norm, he_fan_out
+from vertebra.nn import InvertedResidual, NormAct, SqueezeExcite, Stage, drop_path_rates
 
 # (channels, width inside) -> squeeze-and-excitation.
 MakeSqueeze = Callable[[int, int], nn.Module]
@@ -106,15 +97,16 @@ def build_stages(
     *,
     reaches_rate: bool = True,
     squeeze: MakeSqueeze = SqueezeExcite,
-) -> list[nn.Module]:
-    """The stages as modules; ``drop_path`` and ``reaches_rate`` as :func:`drop_path_rates` says."""
+) -> list[Stage]:
+    """The blocks by stage; ``drop_path`` and ``reaches_rate`` as :func:`drop_path_rates` says."""
     stages = by_stage(blocks)
     rates = drop_path_rates(drop_path, [len(stage) for stage in stages], reaches_rate)
-    modules: list[nn.Module] = []
+    built: list[Stage] = []
     for stage, stage_rates in zip(stages, rates, strict=True):
         pairs = zip(stage, stage_rates, strict=True)
-        modules.append(nn.Sequential(*(build_block(block, rate, squeeze) for block, rate in pairs)))
-    return modules
+        modules = [build_block(block, rate, squeeze) for block, rate in pairs]
+        built.append(Stage(modules, stage[-1].out_chans, stage[0].stride))
+    return built
 
 
 def build_block(block: Block, drop_path: float, squeeze: MakeSqueeze) -> InvertedResidual:
@@ -129,38 +121,6 @@ def build_block(block: Block, drop_path: float, squeeze: MakeSqueeze) -> Inverte
         squeeze(block.expanded, block.squeezed) if block.squeezed else None,
         drop_path,
     )
-
-
-def stage_info(blocks: Iterable[Block]) -> list[StageInfo]:
-    """Channels and reduction of each stage, behind a stem with stride 2."""
-    reduction = 2
-    info: list[StageInfo] = []
-    for number, stage in enumerate(by_stage(blocks), start=1):
-        reduction *= stage[0].stride
-        info.append(StageInfo(f"stage{number}", stage[-1].out_chans, reduction))
-    return info
-
-
-def he_rule(
-    classifier: Callable[[Tensor, torch.Generator], object], by_group: bool = False
-) -> InitRule:
-    """He initialisation by fan-out for convolutions, zero for biases: torchvision's for all three.
-
-    ``classifier(weight, generator)`` draws the weights of linear layers. ``by_group`` takes the
-    fan-out of one group, which for depthwise convolutions is that of one channel.
-    """
-
-    def rule(
-        path: str, module: nn.Module, name: str, parameter: Tensor, generator: torch.Generator
-    ) -> None:
-        if name == "bias" or not isinstance(module, nn.Conv2d | nn.Linear):
-            default_norm(name, parameter)
-        elif isinstance(module, nn.Conv2d):
-            he_fan_out(parameter, generator, module.groups if by_group else 1)
-        else:
-            classifier(parameter, generator)
-
-    return rule
 
 
 def unit_names(theirs: str, ours: str) -> dict[str, str]:

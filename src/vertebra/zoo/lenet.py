@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from vertebra.core import VertebraError
-from vertebra.nn import Backbone, Head, InitRule, StageInfo, initialise
+from vertebra.nn import Backbone, Head, InitRule, Stage
 from vertebra.zoo.family import Family, Request, Row
 
 # Table I: the maps of S2 that each map of C3 sees, in the order of its columns.
@@ -39,6 +39,7 @@ class LeNetRow(Row):
     paper: str = "doi:10.1109/5.726791"
     input_size: tuple[int, int, int] = (1, 32, 32)
     num_classes: int = 10
+    smallest: int = 32
 
 
 class ScaledTanh(nn.Module):
@@ -131,34 +132,29 @@ def build(name: str, row: LeNetRow, request: Request) -> Backbone:
     """
     if request.input_size[1:] != (32, 32):
         raise VertebraError(f"{name} takes 32x32 images only, got {request.input_size[1:]}")
-    if request.drop_path:
-        raise VertebraError(f"{name} has no residual branches, so drop_path must be 0")
+    request.refuse_drop_path(name)
     act: type[nn.Module] = ScaledTanh if row.faithful else nn.Tanh
+    c3 = SparseConv() if row.faithful else nn.Conv2d(6, 16, 5)
 
     def subsample(channels: int) -> list[nn.Module]:
         return [Subsample(channels), act()] if row.faithful else [nn.AvgPool2d(2)]
 
-    net = Backbone(
+    return Backbone(
         name=name,
         stem=nn.Identity(),
         # One stage up to each map that a subsampling would shrink: C1; S2, C3; S4, C5.
         stages=[
-            nn.Sequential(nn.Conv2d(request.in_chans, 6, 5), act()),
-            nn.Sequential(
-                *subsample(6), SparseConv() if row.faithful else nn.Conv2d(6, 16, 5), act()
-            ),
-            nn.Sequential(*subsample(16), nn.Conv2d(16, 120, 5), act()),
+            Stage([nn.Conv2d(request.in_chans, 6, 5), act()], 6, name="C1"),
+            Stage([*subsample(6), c3, act()], 16, stride=2, name="C3"),
+            Stage([*subsample(16), nn.Conv2d(16, 120, 5), act()], 120, stride=2, name="C5"),
         ],
         head=LeNetHead(act(), request.num_classes, request.dropout),
-        stage_info=[StageInfo("C1", 6, 1), StageInfo("C3", 16, 2), StageInfo("C5", 120, 4)],
         num_classes=request.num_classes,
         input_size=request.input_size,
     )
-    initialise(net, init_rule(), request.seed)
-    return net
 
 
-def init_rule() -> InitRule:
+def init_rule(row: LeNetRow, request: Request) -> InitRule:
     """U(-2.4 / F, 2.4 / F) for fan-in F (appendix A); a subsampling starts as the mean."""
 
     def rule(
@@ -180,4 +176,5 @@ FAMILY = Family(
         "lenet5_dense": LeNetRow(faithful=False),
     },
     build=build,
+    init=init_rule,
 )

@@ -10,7 +10,6 @@ with 1, and no implementation does otherwise.
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 
 from vertebra.nn import (
@@ -18,11 +17,11 @@ from vertebra.nn import (
     InitRule,
     LinearHead,
     NormAct,
-    StageInfo,
-    initialise,
+    Stage,
+    he_rule,
     round_channels,
 )
-from vertebra.nn.init import default_norm, he_fan_out
+from vertebra.nn.init import uniform_by_rows
 from vertebra.zoo.family import Family, Request, Row, Source, StateDict
 from vertebra.zoo.renaming import by_pattern
 
@@ -75,47 +74,30 @@ def build(name: str, row: MobileNetV1Row, request: Request) -> Backbone:
     request.refuse_drop_path(name)
     channels = round_channels(STEM * row.width)
     stem = UNIT.conv(request.in_chans, channels, 3, stride=2)
-    reduction = 2
-    stages: list[nn.Module] = []
-    info: list[StageInfo] = []
-    for number, (base, depth, stride) in enumerate(TABLE_1, start=1):
+    stages: list[Stage] = []
+    for base, depth, stride in TABLE_1:
         width = round_channels(base * row.width)
         first = SeparableConv(channels, width, stride)
         others = (SeparableConv(width, width, 1) for _ in range(depth - 1))
-        stages.append(nn.Sequential(first, *others))
-        channels, reduction = width, reduction * stride
-        info.append(StageInfo(f"stage{number}", channels, reduction))
-    net = Backbone(
+        stages.append(Stage([first, *others], width, stride))
+        channels = width
+    return Backbone(
         name=name,
         stem=stem,
+        stem_stride=2,
         stages=stages,
         head=LinearHead(channels, request.num_classes, request.dropout),
-        stage_info=info,
         num_classes=request.num_classes,
         input_size=request.input_size,
     )
-    initialise(net, init_rule(), request.seed)
-    return net
 
 
-def init_rule() -> InitRule:
+def init_rule(row: MobileNetV1Row, request: Request) -> InitRule:
     """He initialisation by fan-out and U(-1/sqrt(n), 1/sqrt(n)) for n classes, as timm has it.
 
     The fan-out is that of one group, so that a depthwise 3x3 counts 9.
     """
-
-    def rule(
-        path: str, module: nn.Module, name: str, parameter: Tensor, generator: torch.Generator
-    ) -> None:
-        if isinstance(module, nn.Conv2d):
-            he_fan_out(parameter, generator, module.groups)
-        elif isinstance(module, nn.Linear) and name == "weight":
-            bound = module.out_features**-0.5
-            parameter.uniform_(-bound, bound, generator=generator)
-        else:
-            default_norm(name, parameter)
-
-    return rule
+    return he_rule(uniform_by_rows, by_group=True)
 
 
 # timm's groups are our stages.
@@ -147,5 +129,6 @@ FAMILY = Family(
     name="mobilenet_v1",
     variants=VARIANTS,
     build=build,
+    init=init_rule,
     sources={"timm": Source(from_timm)},
 )

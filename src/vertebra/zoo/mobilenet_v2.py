@@ -13,15 +13,14 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor, nn
 
-from vertebra.nn import Backbone, InitRule, LinearHead, NormAct, initialise, round_channels
+from vertebra.nn import Backbone, InitRule, LinearHead, NormAct, he_rule, round_channels
+from vertebra.nn.init import normal
 from vertebra.zoo.family import Family, Request, Row, Source, StateDict
 from vertebra.zoo.inverted_residuals import (
     Block,
     Line,
     blocks_of,
     build_stages,
-    he_rule,
-    stage_info,
     timm_names,
     torchvision_names,
     unit_names,
@@ -65,9 +64,10 @@ def build(name: str, row: MobileNetV2Row, request: Request) -> Backbone:
     """Build one row of the table."""
     blocks = plan(row)
     last = round_channels(LAST * max(1.0, row.width))
-    net = Backbone(
+    return Backbone(
         name=name,
         stem=UNIT.conv(request.in_chans, blocks[0].in_chans, 3, stride=2),
+        stem_stride=2,
         stages=build_stages(blocks, request.drop_path),
         head=LinearHead(
             last,
@@ -75,17 +75,14 @@ def build(name: str, row: MobileNetV2Row, request: Request) -> Backbone:
             request.dropout,
             before=UNIT.conv(blocks[-1].out_chans, last, 1),
         ),
-        stage_info=stage_info(blocks),
         num_classes=request.num_classes,
         input_size=request.input_size,
     )
-    initialise(net, init_rule(), request.seed)
-    return net
 
 
-def init_rule() -> InitRule:
+def init_rule(row: MobileNetV2Row, request: Request) -> InitRule:
     """He initialisation by fan-out and N(0, 0.01^2) for the classifier, as torchvision has it."""
-    return he_rule(lambda weight, generator: nn.init.normal_(weight, std=0.01, generator=generator))
+    return he_rule(normal(0.01))
 
 
 def from_torchvision(row: MobileNetV2Row, state_dict: StateDict) -> dict[str, Tensor]:
@@ -115,5 +112,6 @@ FAMILY = Family(
     name="mobilenet_v2",
     variants=VARIANTS,
     build=build,
+    init=init_rule,
     sources={"torchvision": Source(from_torchvision), "timm": Source(from_timm)},
 )

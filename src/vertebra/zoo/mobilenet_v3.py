@@ -22,16 +22,15 @@ from vertebra.nn import (
     LinearHead,
     NormAct,
     SqueezeExcite,
-    initialise,
+    he_rule,
     make_act,
     round_channels,
 )
+from vertebra.nn.init import normal
 from vertebra.zoo.family import Family, Request, Row, Source, StateDict
 from vertebra.zoo.inverted_residuals import (
     Block,
     build_stages,
-    he_rule,
-    stage_info,
     timm_names,
     torchvision_names,
     unit_names,
@@ -128,9 +127,10 @@ def plan(row: MobileNetV3Row) -> list[Block]:
 def build(name: str, row: MobileNetV3Row, request: Request) -> Backbone:
     """Build one row of the table; the head is the redesigned last stage of section 5.1."""
     blocks = plan(row)
-    net = Backbone(
+    return Backbone(
         name=name,
         stem=HS.conv(request.in_chans, STEM, 3, stride=2),
+        stem_stride=2,
         stages=build_stages(
             blocks, request.drop_path, squeeze=partial(SqueezeExcite, gate=nn.Hardsigmoid)
         ),
@@ -141,17 +141,14 @@ def build(name: str, row: MobileNetV3Row, request: Request) -> Backbone:
             before=HS.conv(blocks[-1].out_chans, row.last, 1),
             after=nn.Sequential(nn.Linear(row.last, row.hidden), make_act(nn.Hardswish)),
         ),
-        stage_info=stage_info(blocks),
         num_classes=request.num_classes,
         input_size=request.input_size,
     )
-    initialise(net, init_rule(), request.seed)
-    return net
 
 
-def init_rule() -> InitRule:
+def init_rule(row: MobileNetV3Row, request: Request) -> InitRule:
     """He initialisation by fan-out and N(0, 0.01^2) for linear layers, as torchvision has it."""
-    return he_rule(lambda weight, generator: nn.init.normal_(weight, std=0.01, generator=generator))
+    return he_rule(normal(0.01))
 
 
 def from_torchvision(row: MobileNetV3Row, state_dict: StateDict) -> dict[str, Tensor]:
@@ -196,6 +193,7 @@ FAMILY = Family(
     name="mobilenet_v3",
     variants=VARIANTS,
     build=build,
+    init=init_rule,
     sources={
         "torchvision": Source(from_torchvision, norm=lambda row: (HS.eps, HS.momentum)),
         "timm": Source(from_timm, norm=lambda row: (1e-5, 0.1)),

@@ -10,7 +10,7 @@ within the transformers (0.1, or 0.05 for XXS). Stages are grouped by resolution
 convolution belongs to the head.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -24,12 +24,12 @@ from vertebra.nn import (
     InvertedResidual,
     LinearHead,
     NormAct,
-    StageInfo,
+    Stage,
     TransformerBlock,
     drop_path_rates,
-    initialise,
+    he_rule,
 )
-from vertebra.nn.init import default_norm
+from vertebra.nn.init import normal
 from vertebra.zoo.family import Family, Request, Row, Source, StateDict
 from vertebra.zoo.renaming import by_pattern
 
@@ -173,20 +173,19 @@ def build(name: str, row: MobileViTRow, request: Request) -> Backbone:
     """Build one row of the table."""
     stem = ConvNormAct(request.in_chans, STEM, 3, stride=2, act=ACT)
     rates = drop_path_rates(request.drop_path, [group.blocks for group in TABLE_4])
-    stages: list[nn.Module] = []
-    info: list[StageInfo] = []
-    channels, reduction = STEM, 2
+    stages: list[Stage] = []
+    channels = STEM
     for group, out_chans, dim, group_rates in zip(
         TABLE_4, row.channels, row.dims, rates, strict=True
     ):
         blocks = make_blocks(group, channels, out_chans, dim, row.expand, group_rates)
-        stages.append(nn.Sequential(*blocks))
-        channels, reduction = out_chans, reduction * group.stride
-        info.append(StageInfo(f"stage{len(stages)}", channels, reduction))
+        stages.append(Stage(blocks, out_chans, group.stride))
+        channels = out_chans
     last = 4 * channels
-    net = Backbone(
+    return Backbone(
         name=name,
         stem=stem,
+        stem_stride=2,
         stages=stages,
         head=LinearHead(
             last,
@@ -194,47 +193,38 @@ def build(name: str, row: MobileViTRow, request: Request) -> Backbone:
             request.dropout,
             before=ConvNormAct(channels, last, 1, act=ACT),
         ),
-        stage_info=info,
         num_classes=request.num_classes,
         input_size=request.input_size,
     )
-    initialise(net, init_rule(_last_norms(net)), request.seed)
-    return net
 
 
-def _last_norms(net: nn.Module) -> set[str]:
+def _last_norms(row: MobileViTRow) -> set[str]:
     """Paths of the norms before each sum of an inverted residual with its input."""
-    return {
-        f"{path}.project.norm"
-        for path, module in net.named_modules()
-        if isinstance(module, InvertedResidual) and module.residual
-    }
+    sums: set[str] = set()
+    channels = STEM
+    for stage, (group, out_chans) in enumerate(zip(TABLE_4, row.channels, strict=True)):
+        first = 0 if group.stride == 1 and channels == out_chans else 1
+        sums |= {f"stages.{stage}.{place}" for place in range(first, group.residuals)}
+        channels = out_chans
+    return {f"{path}.project.norm" for path in sums}
 
 
-def init_rule(zero: Collection[str]) -> InitRule:
-    """timm's: He's N(0, 2 / fan_out) for convolutions, N(0, 0.01^2) for linear layers.
+def init_rule(row: MobileViTRow, request: Request) -> InitRule:
+    """timm's: He's N(0, 2 / fan_out) by group, N(0, 0.01^2) for linear layers.
 
-    The scales of the norms at ``zero``, the last in each residual branch of convolutions, start at
-    zero (Goyal et al., 2017, arXiv:1706.02677, section 5.1). The authors' code has N(0, 0.02^2) for
-    linear layers and no scale of zero.
+    The scale of the last norm in each residual branch of convolutions starts at zero (Goyal et al.,
+    2017, arXiv:1706.02677, section 5.1). The authors' code has N(0, 0.02^2) for linear layers and
+    no scale of zero.
     """
+    usual, zero = he_rule(normal(0.01), by_group=True), _last_norms(row)
 
     def rule(
         path: str, module: nn.Module, name: str, parameter: Tensor, generator: torch.Generator
     ) -> None:
-        if isinstance(module, nn.Conv2d):
-            # By hand, because PyTorch's fan_out takes no notice of groups.
-            fan_out = parameter.shape[0] * parameter[0, 0].numel() // module.groups
-            nn.init.normal_(parameter, std=(2 / fan_out) ** 0.5, generator=generator)
-        elif isinstance(module, nn.Linear):
-            if name == "weight":
-                nn.init.normal_(parameter, std=0.01, generator=generator)
-            else:
-                parameter.zero_()
+        if path in zero:
+            parameter.zero_()
         else:
-            default_norm(name, parameter)
-            if path in zero:
-                parameter.zero_()
+            usual(path, module, name, parameter, generator)
 
     return rule
 
@@ -274,5 +264,6 @@ FAMILY = Family(
     name="mobilevit",
     variants=VARIANTS,
     build=build,
+    init=init_rule,
     sources={"timm": Source(from_timm)},
 )

@@ -15,14 +15,12 @@ and 8. The first convolution of ``nin_imagenet`` has no padding, so its maps are
 size / reduction, by two pixels of 56 at 224 and by one pixel further on.
 """
 
-from collections import OrderedDict
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from vertebra.core import VertebraError
-from vertebra.nn import Backbone, InitRule, LinearHead, StageInfo, initialise
+from vertebra.nn import Backbone, ConvAct, InitRule, LinearHead, Stage
 from vertebra.zoo.family import Family, Request, Row
 
 
@@ -48,29 +46,14 @@ class Mlpconv:
 class NINRow(Row):
     """The mlpconv layers in order; the last one's last 1x1 convolution is the classifier.
 
-    ``smallest`` is the least size of an image; ``classifier_std`` the deviation of the
-    classifier's initial weights.
+    ``classifier_std`` is the deviation of the classifier's initial weights.
     """
 
     layers: tuple[Mlpconv, ...]
-    smallest: int
     classifier_std: float = 0.05
     year: int = 2013
     paper: str = "1312.4400"
     dropout: float = 0.5
-
-
-def conv_unit(
-    in_chans: int, out_chans: int, kernel: int, stride: int = 1, padding: int = 0
-) -> nn.Sequential:
-    """``max(conv(x), 0)`` with a bias: one line of equation 2.
-
-    Shapes: (N, in_chans, H, W) -> (N, out_chans, H', W').
-    """
-    layers: OrderedDict[str, nn.Module] = OrderedDict()
-    layers["conv"] = nn.Conv2d(in_chans, out_chans, kernel, stride, padding)
-    layers["act"] = nn.ReLU(inplace=True)
-    return nn.Sequential(layers)
 
 
 class ClassMapHead(LinearHead):
@@ -98,8 +81,8 @@ class ClassMapHead(LinearHead):
         return logits
 
 
-def make_stage(layer: Mlpconv, in_chans: int, dropout: float) -> nn.Sequential:
-    """Pooling and dropout where ``layer`` has them, then its convolutions.
+def make_stage(layer: Mlpconv, in_chans: int, dropout: float) -> Stage:
+    """Pooling and dropout where ``layer`` has them, then its convolutions (equation 2).
 
     Shapes: (N, in_chans, H, W) -> (N, layer.widths[-1], H', W').
     """
@@ -109,48 +92,35 @@ def make_stage(layer: Mlpconv, in_chans: int, dropout: float) -> nn.Sequential:
     if layer.dropout:
         blocks.append(nn.Dropout(dropout))
     first, *others = layer.widths
-    blocks.append(conv_unit(in_chans, first, layer.kernel, layer.stride, layer.padding))
+    blocks.append(ConvAct(in_chans, first, layer.kernel, layer.stride, padding=layer.padding))
     for before, after in zip(layer.widths, others, strict=False):
-        blocks.append(conv_unit(before, after, 1))
-    return nn.Sequential(*blocks)
+        blocks.append(ConvAct(before, after, 1))
+    return Stage(blocks, layer.widths[-1], layer.stride * (2 if layer.pool else 1))
 
 
 def build(name: str, row: NINRow, request: Request) -> Backbone:
     """Build one row of the table.
 
     Raises:
-        VertebraError: images too small for the poolings, or drop-path, which needs residual
-            branches.
+        VertebraError: drop-path, which needs residual branches.
     """
     request.refuse_drop_path(name)
-    height, width = request.input_size[1:]
-    if min(height, width) < row.smallest:
-        raise VertebraError(
-            f"{name} takes images of {row.smallest}x{row.smallest} pixels or more, "
-            f"got {height}x{width}"
-        )
-    channels, reduction = request.in_chans, 1
-    stages: list[nn.Module] = []
-    info: list[StageInfo] = []
+    channels = request.in_chans
+    stages: list[Stage] = []
     for layer in row.layers:
         stages.append(make_stage(layer, channels, request.dropout))
-        channels = layer.widths[-1]
-        reduction *= layer.stride * (2 if layer.pool else 1)
-        info.append(StageInfo(f"stage{len(stages)}", channels, reduction))
-    net = Backbone(
+        channels = stages[-1].channels
+    return Backbone(
         name=name,
         stem=nn.Identity(),
         stages=stages,
         head=ClassMapHead(channels, request.num_classes),
-        stage_info=info,
         num_classes=request.num_classes,
         input_size=request.input_size,
     )
-    initialise(net, init_rule(row), request.seed)
-    return net
 
 
-def init_rule(row: NINRow) -> InitRule:
+def init_rule(row: NINRow, request: Request) -> InitRule:
     """Normal weights and no bias, as the authors' release has it: N(0, 0.05^2) or N(0, 0.01^2)."""
 
     def rule(
@@ -193,4 +163,4 @@ VARIANTS: dict[str, NINRow] = {
     ),
 }
 
-FAMILY = Family(name="nin", variants=VARIANTS, build=build)
+FAMILY = Family(name="nin", variants=VARIANTS, build=build, init=init_rule)

@@ -39,3 +39,8 @@ def by_pattern(
             name = re.sub(pattern, replacement, name)
         renamed[name] = tensor
     return renamed
+
+
+def block_path(stage: int, place: int) -> str:
+    """A block by its place among the blocks of a stage, where ours begin behind a downsampling."""
+    return f"stages.{stage}.{place + (stage > 0)}."

@@ -24,9 +24,8 @@ from vertebra.nn import (
     InitRule,
     LinearHead,
     SqueezeExcite,
-    StageInfo,
+    Stage,
     drop_path_rates,
-    initialise,
 )
 from vertebra.nn.init import default_linear, default_norm, he_fan_out
 from vertebra.zoo.family import Family, Option, Request, Row, Source, StateDict
@@ -165,39 +164,34 @@ def build(name: str, row: ResNetRow, request: Request) -> Backbone:
         request.refuse_drop_path(name)
     widths = CIFAR_WIDTHS if row.cifar else IMAGENET_WIDTHS
     rates = drop_path_rates(request.drop_path, row.depths)
-    channels, reduction = widths[0], 1 if row.cifar else 4
-    stages: list[nn.Module] = []
-    info: list[StageInfo] = []
-    for index, (width, depth) in enumerate(zip(widths, row.depths, strict=True)):
+    channels = widths[0]
+    stages: list[Stage] = []
+    for width, stage_rates in zip(widths, rates, strict=True):
+        stride = 2 if stages else 1
         blocks: list[nn.Module] = []
-        for place in range(depth):
-            stride = 2 if index > 0 and place == 0 else 1
-            block, channels = make_block(row, channels, width, stride, rates[index][place])
+        for place, rate in enumerate(stage_rates):
+            block, channels = make_block(row, channels, width, 1 if place else stride, rate)
             blocks.append(block)
-            reduction *= stride
-        stages.append(nn.Sequential(*blocks))
-        info.append(StageInfo(f"stage{index + 1}", channels, reduction))
-    net = Backbone(
+        stages.append(Stage(blocks, channels, stride))
+    return Backbone(
         name=name,
         stem=make_stem(request.in_chans, row.cifar),
+        stem_stride=1 if row.cifar else 4,
         stages=stages,
         head=LinearHead(channels, request.num_classes, request.dropout),
-        stage_info=info,
         num_classes=request.num_classes,
         input_size=request.input_size,
     )
-    last = "2" if row.bottleneck else "1"
-    initialise(net, init_rule(last, request.options["zero_init"]), request.seed)
-    return net
 
 
-def init_rule(zero_last: str, on: bool) -> InitRule:
+def init_rule(row: ResNetRow, request: Request) -> InitRule:
     """He initialisation by fan-out (arXiv:1502.01852), as torchvision has it.
 
     The shifts of squeeze-and-excite, the only ones of a convolution, are PyTorch's own, as timm has
-    them. With ``on``, the scale of each branch's last norm (``branch.<zero_last>``) starts at zero,
-    so that a block starts as the identity (Goyal et al., 2017, arXiv:1706.02677, section 5.1).
+    them. With ``zero_init``, the scale of each branch's last norm starts at zero, so that a block
+    starts as the identity (Goyal et al., 2017, arXiv:1706.02677, section 5.1).
     """
+    zero_init, last = request.options["zero_init"], "2" if row.bottleneck else "1"
 
     def rule(
         path: str, module: nn.Module, name: str, parameter: Tensor, generator: torch.Generator
@@ -210,7 +204,7 @@ def init_rule(zero_last: str, on: bool) -> InitRule:
             default_linear(parameter, module.in_features, generator)
         else:
             default_norm(name, parameter)
-            if on and name == "weight" and path.endswith(f"branch.{zero_last}.norm"):
+            if zero_init and name == "weight" and path.endswith(f"branch.{last}.norm"):
                 parameter.zero_()
 
     return rule
@@ -293,6 +287,7 @@ FAMILY = Family(
     name="resnet",
     variants=VARIANTS,
     build=build,
+    init=init_rule,
     options={
         "zero_init": Option(False, "start the scale of each branch's last norm at zero"),
     },

@@ -12,7 +12,6 @@ norm and standardised weights.)
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 
 from vertebra.nn import (
@@ -20,11 +19,11 @@ from vertebra.nn import (
     DropPath,
     InitRule,
     LinearHead,
-    StageInfo,
+    Stage,
     drop_path_rates,
-    initialise,
+    he_rule,
 )
-from vertebra.nn.init import default_norm, he_fan_out
+from vertebra.nn.init import normal
 from vertebra.zoo.family import Family, Request, Row, Source, StateDict
 from vertebra.zoo.renaming import by_pattern
 
@@ -84,20 +83,18 @@ def build(name: str, row: ResNetV2Row, request: Request) -> Backbone:
         nn.MaxPool2d(3, stride=2, padding=1),
     )
     rates = drop_path_rates(request.drop_path, row.depths)
-    channels, reduction = STEM, 4
-    stages: list[nn.Module] = []
-    info: list[StageInfo] = []
-    for index, (width, stage_rates) in enumerate(zip(WIDTHS, rates, strict=True)):
-        blocks: list[nn.Module] = []
-        for place, rate in enumerate(stage_rates):
-            stride = 2 if index > 0 and place == 0 else 1
-            blocks.append(PreActBottleneck(channels, width, EXPANSION * width, stride, rate))
-            channels, reduction = EXPANSION * width, reduction * stride
-        stages.append(nn.Sequential(*blocks))
-        info.append(StageInfo(f"stage{index + 1}", channels, reduction))
-    net = Backbone(
+    channels = STEM
+    stages: list[Stage] = []
+    for width, (first, *others) in zip(WIDTHS, rates, strict=True):
+        stride, out_chans = 2 if stages else 1, EXPANSION * width
+        blocks = [PreActBottleneck(channels, width, out_chans, stride, first)]
+        blocks += [PreActBottleneck(out_chans, width, out_chans, 1, rate) for rate in others]
+        stages.append(Stage(blocks, out_chans, stride))
+        channels = out_chans
+    return Backbone(
         name=name,
         stem=stem,
+        stem_stride=4,
         stages=stages,
         head=LinearHead(
             channels,
@@ -105,28 +102,14 @@ def build(name: str, row: ResNetV2Row, request: Request) -> Backbone:
             request.dropout,
             before=nn.Sequential(nn.BatchNorm2d(channels), nn.ReLU(inplace=True)),
         ),
-        stage_info=info,
         num_classes=request.num_classes,
         input_size=request.input_size,
     )
-    initialise(net, init_rule(), request.seed)
-    return net
 
 
-def init_rule() -> InitRule:
+def init_rule(row: ResNetV2Row, request: Request) -> InitRule:
     """He initialisation by fan-out and N(0, 0.01^2) for the classifier, as timm has it."""
-
-    def rule(
-        path: str, module: nn.Module, name: str, parameter: Tensor, generator: torch.Generator
-    ) -> None:
-        if isinstance(module, nn.Conv2d):
-            he_fan_out(parameter, generator)
-        elif isinstance(module, nn.Linear) and name == "weight":
-            nn.init.normal_(parameter, std=0.01, generator=generator)
-        else:
-            default_norm(name, parameter)
-
-    return rule
+    return he_rule(normal(0.01))
 
 
 _NAMES = (
@@ -157,5 +140,6 @@ FAMILY = Family(
     name="resnet_v2",
     variants=VARIANTS,
     build=build,
+    init=init_rule,
     sources={"timm": Source(from_timm)},
 )

@@ -16,7 +16,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vertebra.core import VertebraError
 from vertebra.nn import (
     Backbone,
     DropPath,
@@ -24,13 +23,12 @@ from vertebra.nn import (
     LayerNorm2d,
     LinearHead,
     Mlp,
-    StageInfo,
+    Stage,
     drop_path_rates,
-    initialise,
 )
 from vertebra.nn.init import default_linear, default_norm, truncated_normal
 from vertebra.zoo.family import Family, Request, Row, Source, StateDict
-from vertebra.zoo.renaming import by_pattern
+from vertebra.zoo.renaming import block_path, by_pattern
 
 # Section 3.3: the patch's side, the window's side M and the channels d of a head.
 PATCH, WINDOW, HEAD = 4, 7, 32
@@ -45,6 +43,7 @@ class SwinRow(Row):
     depths: tuple[int, int, int, int]
     year: int = 2021
     paper: str = "2103.14030"
+    smallest: int = PATCH
 
 
 class PatchEmbedding(nn.Module):
@@ -61,13 +60,7 @@ class PatchEmbedding(nn.Module):
         self.norm = LayerNorm2d(channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, in_chans, H, W) -> (N, channels, H', W').
-
-        Raises:
-            VertebraError: a side shorter than a patch.
-        """
-        if (side := min(x.shape[-2:])) < PATCH:
-            raise VertebraError(f"Swin needs images of at least {PATCH} pixels a side, got {side}")
+        """(N, in_chans, H, W) -> (N, channels, H', W')."""
         out: Tensor = self.norm(self.proj(x))
         return out
 
@@ -216,34 +209,30 @@ class Block(nn.Module):
 
 def build(name: str, row: SwinRow, request: Request) -> Backbone:
     """Build one row of the table; every second block of a stage has its windows shifted."""
-    stages: list[nn.Module] = []
-    info: list[StageInfo] = []
+    stages: list[Stage] = []
     channels = row.width
-    for index, rates in enumerate(drop_path_rates(request.drop_path, row.depths)):
-        parts: list[nn.Module] = []
-        if index > 0:
-            parts.append(PatchMerging(channels))
-            channels *= 2
-        for place, rate in enumerate(rates):
-            parts.append(Block(channels, WINDOW // 2 if place % 2 else 0, rate))
-        stages.append(nn.Sequential(*parts))
-        info.append(StageInfo(f"stage{index + 1}", channels, PATCH * 2**index))
-    net = Backbone(
+    for rates in drop_path_rates(request.drop_path, row.depths):
+        merging = [PatchMerging(channels)] if stages else []
+        channels = row.width * 2 ** len(stages)
+        blocks = [
+            Block(channels, WINDOW // 2 if place % 2 else 0, rate)
+            for place, rate in enumerate(rates)
+        ]
+        stages.append(Stage([*merging, *blocks], channels, stride=2 if stages else 1))
+    return Backbone(
         name=name,
         stem=PatchEmbedding(request.in_chans, row.width),
+        stem_stride=PATCH,
         stages=stages,
         head=LinearHead(
             channels, request.num_classes, request.dropout, before=LayerNorm2d(channels)
         ),
-        stage_info=info,
         num_classes=request.num_classes,
         input_size=request.input_size,
     )
-    initialise(net, init_rule(), request.seed)
-    return net
 
 
-def init_rule() -> InitRule:
+def init_rule(row: SwinRow, request: Request) -> InitRule:
     """torchvision's: N(0, 0.02^2) truncated, no biases; a convolution's default for the patches."""
 
     def rule(
@@ -264,25 +253,20 @@ _NAMES = (
     # torchvision's stages stand at odd places, its patch mergings at the even places between
     (r"^features\.0\.0\.", "stem.proj."),
     (r"^features\.0\.2\.", "stem.norm."),
-    (r"^features\.([1357])\.(\d+)\.", lambda match: _block(int(match[1]) // 2, int(match[2]))),
+    (r"^features\.([1357])\.(\d+)\.", lambda match: block_path(int(match[1]) // 2, int(match[2]))),
     (r"^features\.([246])\.", lambda match: f"stages.{int(match[1]) // 2}.0."),
     (r"\.mlp\.0\.", ".mlp.fc1."),
     (r"\.mlp\.3\.", ".mlp.fc2."),
     (r"^head\.(weight|bias)$", r"head.fc.\1"),
     # timm's
     (r"^patch_embed\.", "stem."),
-    (r"^layers\.(\d)\.blocks\.(\d+)\.", lambda match: _block(int(match[1]), int(match[2]))),
+    (r"^layers\.(\d)\.blocks\.(\d+)\.", lambda match: block_path(int(match[1]), int(match[2]))),
     (r"^layers\.(\d)\.downsample\.", r"stages.\1.0."),
     # of both
     (r"\.attn\.relative_position_bias_table$", ".attention.bias_table"),
     (r"\.attn\.", ".attention."),
     (r"^norm\.", "head.before."),
 )
-
-
-def _block(stage: int, place: int) -> str:
-    """A block by its place among the blocks: ours come after the patch merging in a stage."""
-    return f"stages.{stage}.{place + (stage > 0)}."
 
 
 def from_elsewhere(row: SwinRow, state_dict: StateDict) -> dict[str, Tensor]:
@@ -305,5 +289,6 @@ FAMILY = Family(
     name="swin",
     variants=VARIANTS,
     build=build,
+    init=init_rule,
     sources={"torchvision": Source(from_elsewhere), "timm": Source(from_elsewhere)},
 )

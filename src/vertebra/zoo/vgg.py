@@ -17,18 +17,25 @@ parameters. Weights of ``vgg16`` fit its body: load them into a net without clas
 from collections import OrderedDict
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 
-from vertebra.core import VertebraError
-from vertebra.nn import Backbone, FlattenHead, Head, InitRule, LinearHead, StageInfo, initialise
-from vertebra.nn.init import default_norm, he_fan_out
+from vertebra.nn import (
+    Backbone,
+    ConvAct,
+    ConvNormAct,
+    FlattenHead,
+    Head,
+    InitRule,
+    LinearHead,
+    Stage,
+    he_rule,
+)
+from vertebra.nn.init import normal
 from vertebra.zoo.family import Family, Request, Row, Source, StateDict
 from vertebra.zoo.renaming import by_prefix
 
 WIDTHS = (64, 128, 256, 512, 512)
 GRID, HIDDEN = 7, 4096
-SMALLEST = 32  # five poolings must leave a pixel
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,19 +52,17 @@ class VGGRow(Row):
     year: int = 2014
     paper: str = "1409.1556"
     dropout: float = 0.5
+    smallest: int = 32  # five poolings must leave a pixel
 
 
-def conv_unit(in_chans: int, out_chans: int, norm: bool) -> nn.Sequential:
+def conv_unit(in_chans: int, out_chans: int, norm: bool) -> nn.Module:
     """3x3 convolution with a bias, batch norm where ``norm``, ReLU (section 2.1).
 
     Shapes: (N, in_chans, H, W) -> (N, out_chans, H, W).
     """
-    layers: OrderedDict[str, nn.Module] = OrderedDict()
-    layers["conv"] = nn.Conv2d(in_chans, out_chans, 3, padding=1)
     if norm:
-        layers["norm"] = nn.BatchNorm2d(out_chans)
-    layers["act"] = nn.ReLU(inplace=True)
-    return nn.Sequential(layers)
+        return ConvNormAct(in_chans, out_chans, 3, bias=True)
+    return ConvAct(in_chans, out_chans, 3)
 
 
 def make_head(row: VGGRow, request: Request) -> Head:
@@ -89,57 +94,33 @@ def build(name: str, row: VGGRow, request: Request) -> Backbone:
     """Build one row of the table.
 
     Raises:
-        VertebraError: images too small for five poolings, or drop-path, which needs residual
-            branches.
+        VertebraError: drop-path, which needs residual branches.
     """
     request.refuse_drop_path(name)
-    height, wide = request.input_size[1:]
-    if min(height, wide) < SMALLEST:
-        raise VertebraError(
-            f"{name} takes images of {SMALLEST}x{SMALLEST} pixels or more, got {height}x{wide}"
-        )
     channels = request.in_chans
-    stages: list[nn.Module] = []
+    stages: list[Stage] = []
     for depth, width in zip(row.depths, WIDTHS, strict=True):
         blocks: list[nn.Module] = [nn.MaxPool2d(2)] if stages else []
         for _ in range(depth):
             blocks.append(conv_unit(channels, width, row.norm))
             channels = width
-        stages.append(nn.Sequential(*blocks))
-    net = Backbone(
+        stages.append(Stage(blocks, width, stride=2 if stages else 1))
+    return Backbone(
         name=name,
         stem=nn.Identity(),
         stages=stages,
         head=make_head(row, request),
-        stage_info=[
-            StageInfo(f"stage{index + 1}", width, 2**index) for index, width in enumerate(WIDTHS)
-        ],
         num_classes=request.num_classes,
         input_size=request.input_size,
     )
-    initialise(net, init_rule(), request.seed)
-    return net
 
 
-def init_rule() -> InitRule:
+def init_rule(row: VGGRow, request: Request) -> InitRule:
     """He initialisation by fan-out, N(0, 0.01^2) for linear layers, no bias, as torchvision has it.
 
     It is timm's too.
     """
-
-    def rule(
-        path: str, module: nn.Module, name: str, parameter: Tensor, generator: torch.Generator
-    ) -> None:
-        if isinstance(module, nn.BatchNorm2d):
-            default_norm(name, parameter)
-        elif name == "bias":
-            parameter.zero_()
-        elif isinstance(module, nn.Conv2d):
-            he_fan_out(parameter, generator)
-        else:
-            nn.init.normal_(parameter, std=0.01, generator=generator)
-
-    return rule
+    return he_rule(normal(0.01))
 
 
 def _body_names(row: VGGRow) -> dict[str, str]:
@@ -208,5 +189,6 @@ FAMILY = Family(
     name="vgg",
     variants=VARIANTS,
     build=build,
+    init=init_rule,
     sources={"torchvision": Source(from_torchvision), "timm": Source(from_timm)},
 )

@@ -27,10 +27,9 @@ from vertebra.nn import (
     Backbone,
     Head,
     InitRule,
-    StageInfo,
+    Stage,
     TransformerBlock,
     drop_path_rates,
-    initialise,
 )
 from vertebra.nn.init import default_linear, default_norm, truncated_normal
 from vertebra.zoo.family import Family, Option, Request, Row, Source, StateDict
@@ -145,28 +144,27 @@ def build(name: str, row: ViTRow, request: Request) -> Backbone:
     """
     grid = patch_grid(request.input_size[1:], row.patch)
     rates = drop_path_rates(request.drop_path, [row.depth // STAGES] * STAGES)
-    net = VisionTransformer(
+    return VisionTransformer(
         name=name,
         stem=PatchTokens(request.in_chans, row.dim, row.patch, grid),
+        stem_stride=row.patch,
         stages=[
-            nn.Sequential(
-                *(
+            Stage(
+                [
                     TransformerBlock(row.dim, row.heads, row.hidden, eps=EPS, drop_path=rate)
                     for rate in stage_rates
-                )
+                ],
+                row.dim,
             )
             for stage_rates in rates
         ],
         head=TokenHead(row.dim, request.num_classes, request.dropout, row.pool),
-        stage_info=[StageInfo(f"stage{place + 1}", row.dim, row.patch) for place in range(STAGES)],
         num_classes=request.num_classes,
         input_size=request.input_size,
     )
-    initialise(net, init_rule(), request.seed)
-    return net
 
 
-def init_rule() -> InitRule:
+def init_rule(row: ViTRow, request: Request) -> InitRule:
     """torchvision's.
 
     Glorot's uniform for query, key, value (as one matrix) and the MLP, whose biases are
@@ -291,6 +289,7 @@ FAMILY = Family(
     name="vit",
     variants=VARIANTS,
     build=build,
+    init=init_rule,
     options={
         "pool": Option(
             "token",
