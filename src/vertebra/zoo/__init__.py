@@ -7,6 +7,6 @@ Names, numbers and papers come from a generated catalogue, so listing needs no P
 from vertebra.zoo.create import create
 from vertebra.zoo.foreign import load_foreign
 from vertebra.zoo.registry import Architecture, get, list_models
-from vertebra.zoo.weights import save_weights
+from vertebra.zoo.weight_files import save_weights
 
 __all__ = ["Architecture", "create", "get", "list_models", "load_foreign", "save_weights"]
