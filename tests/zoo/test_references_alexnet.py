@@ -116,22 +116,21 @@ def _without_groups(net: Backbone) -> None:
 
 
 def _alpha_divided(net: Backbone) -> None:
-    net.stages[0][0].norm.alpha /= 5
+    net.stages[0][1].alpha /= 5
 
 
 def _norm_k(net: Backbone) -> None:
-    net.stages[1][1].norm.k = 1.0
+    net.stages[1][2].k = 1.0
 
 
 def _norm_after_pooling(net: Backbone) -> None:
     """As CaffeNet has it."""
-    net.stages[1].insert(1, net.stages[0][0].norm)
-    net.stages[0][0].norm = nn.Identity()
+    net.stages[1].insert(1, net.stages[0].pop(1))
 
 
 def _norm_before_the_activation(net: Backbone) -> None:
     unit = net.stages[1][1]
-    unit.act, unit.norm = unit.norm, unit.act
+    unit.act, net.stages[1][2] = net.stages[1][2], unit.act
 
 
 @pytest.mark.parametrize(

@@ -19,8 +19,7 @@ def _first_padding(net: Backbone) -> None:
 
 def _response_norm(net: Backbone) -> None:
     """As the paper has it."""
-    net.stages[0][0].norm = ResponseNorm(5, alpha=1e-4, beta=0.75, k=2.0)
-    net.stages[0][0].append(net.stages[0][0].norm)
+    net.stages[0].append(ResponseNorm(5, alpha=1e-4, beta=0.75, k=2.0))
 
 
 def _pool_rounding(net: Backbone) -> None:
