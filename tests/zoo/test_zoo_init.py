@@ -17,7 +17,7 @@ from vertebra.zoo.foreign import rename
 NAMES = (
     "resnet18 resnet50 seresnet50 resnet50_v2 alexnet vgg11 vgg11_bn googlenet inception_v3 "
     "densenet121 mobilenet_v1 mobilenet_v2 mobilenet_v3_small efficientnet_b0 efficientnet_lite0 "
-    "vit_b_32 swin_t convnext_tiny mobilevit_xxs"
+    "vit_b_32 swin_t convnext_tiny mobilevit_xxs mobilevit_s"
 ).split()
 
 FILES = sorted(Path(__file__).with_name("oracles").glob("[a-z]*.py"))

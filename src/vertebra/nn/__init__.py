@@ -1,10 +1,10 @@
 """The face that every network here has, and the blocks that more than one family uses."""
 
-from vertebra.nn.backbone import Auxiliary, Backbone, Outputs, Stage, StageInfo, check_image_size
+from vertebra.nn.backbone import Auxiliary, Backbone, Outputs, Stage, StageInfo
 from vertebra.nn.conv import ConvAct, ConvNormAct, NormAct, make_act
 from vertebra.nn.drop import DropPath, drop_path_rates
 from vertebra.nn.head import FlattenHead, Head, LinearHead
-from vertebra.nn.init import InitRule, he_rule, initialise
+from vertebra.nn.init import InitRule, initialise
 from vertebra.nn.inverted_residual import InvertedResidual, round_channels
 from vertebra.nn.layer_norm import LayerNorm2d
 from vertebra.nn.recompute import recompute
@@ -31,9 +31,7 @@ __all__ = [
     "Stage",
     "StageInfo",
     "TransformerBlock",
-    "check_image_size",
     "drop_path_rates",
-    "he_rule",
     "initialise",
     "make_act",
     "recompute",

@@ -7,6 +7,7 @@ from operator import mul
 from typing import Any
 
 import torch
+import torch.fx
 from torch import Tensor, nn
 
 from vertebra.core import Preprocessing, VertebraError
@@ -69,7 +70,8 @@ class Backbone(nn.Module):
 
     The builder of a family computes the parts; this class only holds and runs them. A stage is a
     ``nn.Sequential`` of blocks; its map is what the next stage takes, so a norm that only the
-    classifier needs is the head's.
+    classifier needs is the head's. ``stem_stride`` is how many times smaller than the image the
+    stem's map is.
 
     Attributes:
         name: the architecture's name in the zoo.
@@ -77,8 +79,10 @@ class Backbone(nn.Module):
         num_features: width of what :meth:`embed` returns.
         num_classes: width of the logits; 0 when there is no head.
         input_size: (channels, height, width) that the network was designed for.
-        smallest: the least height and width of an image; smaller ones would lose their last pixel.
+        smallest: the least height and width of an image that leaves a pixel in every stage's map;
+            1 where unknown, for timm's networks. The head may need more: ``head.smallest``.
         aux: the heads that only :meth:`forward_train` runs; often none.
+        aux_weight: how often the loss of each of them counts.
         options: the family's switches that it was built with.
         notes: what was adapted when weights were loaded, one sentence each.
     """
@@ -142,7 +146,7 @@ class Backbone(nn.Module):
         """Images (N, C, H, W) -> logits (N, num_classes); the pooled vector without a head.
 
         Raises:
-            VertebraError: images smaller than ``smallest``; so do all methods that take images.
+            VertebraError: images too small for stages or head; so do all methods that need both.
         """
         logits: Tensor = self.head(self._last_map(x))
         return logits
@@ -151,7 +155,8 @@ class Backbone(nn.Module):
         """Images (N, C, H, W) -> :class:`Outputs`, with auxiliary logits where there are any."""
         if not self.aux:
             return Outputs(self(x))
-        x = self._run_stem(x)
+        check_image_size(self.name, self._smallest, x.shape)
+        x = self.stem(x)
         aux: list[Tensor] = []
         for place, block in self._blocks():
             x = self._run_block(block, x)
@@ -170,12 +175,14 @@ class Backbone(nn.Module):
         further than the last one asked for.
 
         Raises:
-            VertebraError: an index names no stage.
+            VertebraError: an index names no stage, or the images are too small for all stages.
         """
         wanted = self._stage_indices(out_stages)
+        if len(self.stages) - 1 in wanted:  # the first stages are content with less
+            check_image_size(self.name, self.smallest, x.shape)
         image_size = (x.shape[-2], x.shape[-1])
         maps: dict[int, Tensor] = {}
-        x = self._run_stem(x)
+        x = self.stem(x)
         for index, stage in enumerate(self.stages[: max(wanted, default=-1) + 1]):
             x = self._run_stage(stage, x)
             if index in wanted:
@@ -196,13 +203,22 @@ class Backbone(nn.Module):
         """
         self._grad_checkpointing = enable
 
-    def _run_stem(self, x: Tensor) -> Tensor:
-        check_image_size(self.name, self.smallest, x.shape[-2], x.shape[-1])
-        out: Tensor = self.stem(x)
-        return out
+    @property
+    def _smallest(self) -> int:
+        """For stages and head."""
+        return max(self.smallest, self.head.smallest)
+
+    def check_input_size(self) -> None:
+        """Refuse an ``input_size`` of which stages or head would leave nothing.
+
+        Raises:
+            VertebraError: it is too small.
+        """
+        check_image_size(self.name, self._smallest, (1, *self.input_size))
 
     def _last_map(self, x: Tensor) -> Tensor:
-        x = self._run_stem(x)
+        check_image_size(self.name, self._smallest, x.shape)
+        x = self.stem(x)
         for stage in self.stages:
             x = self._run_stage(stage, x)
         return x
@@ -332,13 +348,18 @@ def _stage_info(stages: Sequence[Stage], stem_stride: int) -> list[StageInfo]:
     ]
 
 
-def check_image_size(name: str, smallest: int, height: int, width: int) -> None:
-    """Refuse images that the network ``name`` would use up.
+def check_image_size(name: str, smallest: int, shape: Sequence[int]) -> None:
+    """Refuse images (N, C, H, W) that the network ``name`` would use up.
 
     Raises:
         VertebraError: height or width below ``smallest``.
     """
-    if smallest > 1 and min(height, width) < smallest:
+    if smallest > 1 and len(shape) == 4 and min(shape[2:]) < smallest:
         raise VertebraError(
-            f"{name} takes images of {smallest}x{smallest} pixels or more, got {height}x{width}"
+            f"{name} takes images of {smallest}x{smallest} pixels or more, got "
+            f"{shape[2]}x{shape[3]} in (N, C, H, W) = {tuple(shape)}"
         )
+
+
+# A tracer must not look into it: it branches on sizes.
+torch.fx.wrap("check_image_size")

@@ -22,8 +22,8 @@ class ConvAct(nn.Module):
 
     ``padding`` None is half the kernel.
 
-    Shapes: (N, in_chans, H, W) -> (N, out_chans, ceil(H / stride), ceil(W / stride)) with the
-    padding of an odd kernel.
+    Shapes: (N, in_chans, H, W) -> (N, out_chans, ceil(H / stride), ceil(W / stride)) for an odd
+    kernel with that padding.
     """
 
     def __init__(

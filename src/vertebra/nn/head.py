@@ -31,11 +31,13 @@ class Head(nn.Module):
 
     A subclass implements :meth:`embed`; the last layer is always ``fc``, the identity where
     ``num_classes`` is 0. ``pools`` are the kinds of pooling that :meth:`reset` can change to,
-    ``pool_name`` the present one; "" where it is none of them.
+    ``pool_name`` the present one; "" where it is none of them. ``smallest`` is the least height and
+    width of an image whose last map it can take, where that is more than the stages need.
     """
 
     pools: ClassVar[tuple[str, ...]] = ()
     pool_name = ""
+    smallest = 1
 
     def __init__(self, num_features: int, num_classes: int, dropout: float) -> None:
         super().__init__()

@@ -50,7 +50,13 @@ def default_linear(parameter: Tensor, fan_in: int, generator: torch.Generator) -
 
 
 def default_norm(name: str, parameter: Tensor) -> None:
-    """Scale 1 and shift 0."""
+    """Scale 1 and shift 0.
+
+    Raises:
+        ValueError: it is neither, so that no parameter is forgotten by a rule that ends in this.
+    """
+    if name not in ("weight", "bias"):
+        raise ValueError(f"no rule says how '{name}' starts")
     parameter.fill_(1.0 if name == "weight" else 0.0)
 
 
@@ -102,6 +108,6 @@ def truncated_rule(std: float, exceptions: Mapping[str, float] | None = None) ->
         elif name == "weight":
             truncated_normal(parameter, other.get(path, std), generator)
         else:
-            default_linear(parameter, module.get_parameter("weight").shape[1], generator)
+            default_linear(parameter, module.get_parameter("weight")[0].numel(), generator)
 
     return rule

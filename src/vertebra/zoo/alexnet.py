@@ -56,11 +56,11 @@ class AlexNetRow(Row):
     year: int = 2012
     paper: str = "doi:10.1145/3065386"
     dropout: float = 0.5
-    smallest: int = 63
+    smallest: int = 31
 
 
 def make_blocks(row: AlexNetRow, in_chans: int, unpadded: bool) -> list[list[nn.Module]]:
-    """The three stages: convolutions with ReLU (section 3.1), each stage but the first pooled.
+    """The three stages: convolutions with ReLU (section 3.1); the second and the third pool first.
 
     Response normalisation (section 3.3) follows the first two convolutions.
     """
@@ -107,6 +107,7 @@ def make_head(row: AlexNetRow, request: Request) -> FlattenHead:
         pool=nn.Sequential(make_pool(), nn.AdaptiveAvgPool2d(GRID)),
         hidden=nn.Sequential(layers),
     )
+    head.smallest = 67 if request.options["unpadded"] else 63
     if not row.faithful:
         head.dropout = nn.Identity()
     return head
@@ -172,7 +173,7 @@ def from_torchvision(row: AlexNetRow, state_dict: StateDict) -> dict[str, Tensor
 
 
 def _specialise(row: AlexNetRow, options: Mapping[str, Any]) -> AlexNetRow:
-    return replace(row, input_size=(3, 227, 227), smallest=67) if options["unpadded"] else row
+    return replace(row, input_size=(3, 227, 227), smallest=35) if options["unpadded"] else row
 
 
 VARIANTS: dict[str, AlexNetRow] = {

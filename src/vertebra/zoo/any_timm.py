@@ -51,7 +51,7 @@ def family(name: str) -> Family:
         input_size=size,
         num_classes=config.num_classes if config else 1000,
     )
-    return Family("timm", {name: row}, build, sources={"timm": Source(_prefixed)})
+    return Family("timm", {name: row}, build, init=None, sources={"timm": Source(_prefixed)})
 
 
 def build(name: str, row: Row, request: Request) -> Backbone:

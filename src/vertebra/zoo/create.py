@@ -50,12 +50,13 @@ def create(
         ``torch.device("meta")`` it has shapes but no weights.
 
     Raises:
-        VertebraError: an unknown name or option, a value out of range, ``in_chans`` and
-            ``input_size`` that contradict each other, or weights that cannot be had or do not fit.
+        VertebraError: an unknown name or option, a value out of range, images too small for the
+            network, ``in_chans`` and ``input_size`` that contradict each other, or weights that
+            cannot be had or do not fit.
     """
     import torch
 
-    from vertebra.nn import check_image_size, initialise
+    from vertebra.nn import initialise
 
     if seed is None:
         seed = int(torch.randint(2**31, (), device="cpu"))
@@ -86,10 +87,10 @@ def create(
     )
     with torch.random.fork_rng(devices=_drawn_from()):
         net = family.build(name, row, request)
-    check_image_size(name, row.smallest, height, width)
-    if family.init is not None:
-        initialise(net, family.init(row, request), seed)
     net.options, net.smallest = chosen, row.smallest
+    net.check_input_size()
+    if family.init is not None:
+        initialise(net, family.init(row, request), request.seed)
     if row.to_unit_range:
         half = (0.5,) * net.input_size[0]
         net.preprocessing = replace(net.preprocessing, mean=half, std=half)

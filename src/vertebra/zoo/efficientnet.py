@@ -28,10 +28,9 @@ from vertebra.nn import (
     LinearHead,
     NormAct,
     SqueezeExcite,
-    he_rule,
     round_channels,
 )
-from vertebra.nn.init import uniform_by_rows
+from vertebra.nn.init import he_rule, uniform_by_rows
 from vertebra.zoo.family import Family, Option, Request, Row, Source, StateDict
 from vertebra.zoo.inverted_residuals import (
     Block,

@@ -27,8 +27,8 @@ class Row:
     ``dropout`` and ``drop_path`` are the rates that it was published with, the defaults of
     ``create``. ``to_unit_range``: the published weights expect images in [-1, 1] (mean and
     deviation 0.5) and not normalised by ImageNet's statistics. ``smallest`` is the least height and
-    width of an image that leaves a pixel everywhere. ``timm`` is timm's name for the same network
-    where it is another than ours.
+    width of an image that leaves a pixel in the map of every stage. ``timm`` is timm's name for the
+    same network where it is another than ours.
     """
 
     year: int
@@ -113,9 +113,9 @@ class Family:
     """One family of architectures.
 
     ``build(name, row, request)`` gives the network and ``init(row, request)`` the rule of its
-    initial weights; without one, ``build`` has drawn them. ``sources`` maps the name of a library
-    ("torchvision") to how its weights become ours. ``specialise(row, options)`` gives the row that
-    the options describe, where an option changes more than a row's builder can see.
+    initial weights; where it is None, ``build`` has drawn them. ``sources`` maps the name of a
+    library ("torchvision") to how its weights become ours. ``specialise(row, options)`` gives the
+    row that the options describe, where an option changes more than a row's builder can see.
     ``resize(net, state_dict)`` changes weights in our names, in place, where they depend on the
     image size, and gives one sentence on each change.
     """
@@ -123,7 +123,7 @@ class Family:
     name: str
     variants: Mapping[str, Any]
     build: Callable[[str, Any, Request], Backbone]
-    init: Callable[[Any, Request], InitRule] | None = None
+    init: Callable[[Any, Request], InitRule] | None
     options: Mapping[str, Option] = field(default_factory=dict)
     sources: Mapping[str, Source] = field(default_factory=dict)
     specialise: Callable[[Any, Mapping[str, Any]], Any] = lambda row, options: row

@@ -39,7 +39,6 @@ class LeNetRow(Row):
     paper: str = "doi:10.1109/5.726791"
     input_size: tuple[int, int, int] = (1, 32, 32)
     num_classes: int = 10
-    smallest: int = 32
 
 
 class ScaledTanh(nn.Module):
@@ -101,6 +100,23 @@ class SparseConv(nn.Module):
         return torch.cat(outs, dim=1)
 
 
+class OnlyImages32(nn.Module):
+    """The identity for the one size of which C5 leaves one pixel.
+
+    Shapes: (N, C, 32, 32) -> the same.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, 32, 32) -> the same.
+
+        Raises:
+            VertebraError: the image has another size.
+        """
+        if x.shape[-2:] != (32, 32):
+            raise VertebraError(f"LeNet-5 takes 32x32 images only, got {tuple(x.shape)}")
+        return x
+
+
 class LeNetHead(Head):
     """F6 (84 units) and the classifier.
 
@@ -113,13 +129,7 @@ class LeNetHead(Head):
         self.act = act
 
     def embed(self, x: Tensor) -> Tensor:
-        """(N, 120, 1, 1) -> (N, 84).
-
-        Raises:
-            VertebraError: the image was not 32x32, so C5 left more than one pixel.
-        """
-        if x.shape[-2:] != (1, 1):
-            raise VertebraError("LeNet-5 takes 32x32 images only: its C5 must leave one pixel")
+        """(N, 120, 1, 1) -> (N, 84)."""
         activated: Tensor = self.act(self.f6(x.flatten(1)))
         return activated
 
@@ -141,7 +151,7 @@ def build(name: str, row: LeNetRow, request: Request) -> Backbone:
 
     return Backbone(
         name=name,
-        stem=nn.Identity(),
+        stem=OnlyImages32(),
         # One stage up to each map that a subsampling would shrink: C1; S2, C3; S4, C5.
         stages=[
             Stage([nn.Conv2d(request.in_chans, 6, 5), act()], 6, name="C1"),

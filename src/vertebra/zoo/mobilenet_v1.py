@@ -18,10 +18,9 @@ from vertebra.nn import (
     LinearHead,
     NormAct,
     Stage,
-    he_rule,
     round_channels,
 )
-from vertebra.nn.init import uniform_by_rows
+from vertebra.nn.init import he_rule, uniform_by_rows
 from vertebra.zoo.family import Family, Request, Row, Source, StateDict
 from vertebra.zoo.renaming import by_pattern
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor, nn
 
-from vertebra.nn import Backbone, InitRule, LinearHead, NormAct, he_rule, round_channels
-from vertebra.nn.init import normal
+from vertebra.nn import Backbone, InitRule, LinearHead, NormAct, round_channels
+from vertebra.nn.init import he_rule, normal
 from vertebra.zoo.family import Family, Request, Row, Source, StateDict
 from vertebra.zoo.inverted_residuals import (
     Block,

@@ -22,11 +22,10 @@ from vertebra.nn import (
     LinearHead,
     NormAct,
     SqueezeExcite,
-    he_rule,
     make_act,
     round_channels,
 )
-from vertebra.nn.init import normal
+from vertebra.nn.init import he_rule, normal
 from vertebra.zoo.family import Family, Request, Row, Source, StateDict
 from vertebra.zoo.inverted_residuals import (
     Block,

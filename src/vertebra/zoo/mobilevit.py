@@ -10,7 +10,6 @@ within the transformers (0.1, or 0.05 for XXS). Stages are grouped by resolution
 convolution belongs to the head.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -27,9 +26,8 @@ from vertebra.nn import (
     Stage,
     TransformerBlock,
     drop_path_rates,
-    he_rule,
 )
-from vertebra.nn.init import normal
+from vertebra.nn.init import he_rule, normal
 from vertebra.zoo.family import Family, Request, Row, Source, StateDict
 from vertebra.zoo.renaming import by_pattern
 
@@ -152,21 +150,15 @@ def interpolated(x: Tensor, size: tuple[int, int]) -> Tensor:
     return F.interpolate(x, size, mode="bilinear", align_corners=False)
 
 
-def make_blocks(
-    group: Group, in_chans: int, out_chans: int, dim: int, expand: int, rates: Sequence[float]
-) -> list[nn.Module]:
-    """The blocks of one group; ``rates`` are their drop-path rates."""
-    blocks: list[nn.Module] = []
-    for place in range(group.residuals):
-        chans, stride = (in_chans, group.stride) if place == 0 else (out_chans, 1)
-        blocks.append(
-            InvertedResidual(
-                chans, chans * expand, out_chans, 3, stride, UNIT, drop_path=rates[place]
-            )
-        )
-    if group.layers:
-        blocks.append(MobileViTBlock(out_chans, dim, group.layers, drop_path=rates[-1]))
-    return blocks
+def plan(row: MobileViTRow) -> list[list[tuple[int, int, int]]]:
+    """(channels in, channels out, stride) of the inverted residuals of each group."""
+    groups: list[list[tuple[int, int, int]]] = []
+    in_chans = STEM
+    for group, out_chans in zip(TABLE_4, row.channels, strict=True):
+        same = [(out_chans, out_chans, 1)] * (group.residuals - 1)
+        groups.append([(in_chans, out_chans, group.stride), *same])
+        in_chans = out_chans
+    return groups
 
 
 def build(name: str, row: MobileViTRow, request: Request) -> Backbone:
@@ -174,13 +166,17 @@ def build(name: str, row: MobileViTRow, request: Request) -> Backbone:
     stem = ConvNormAct(request.in_chans, STEM, 3, stride=2, act=ACT)
     rates = drop_path_rates(request.drop_path, [group.blocks for group in TABLE_4])
     stages: list[Stage] = []
-    channels = STEM
-    for group, out_chans, dim, group_rates in zip(
-        TABLE_4, row.channels, row.dims, rates, strict=True
-    ):
-        blocks = make_blocks(group, channels, out_chans, dim, row.expand, group_rates)
-        stages.append(Stage(blocks, out_chans, group.stride))
-        channels = out_chans
+    for group, residuals, dim, group_rates in zip(TABLE_4, plan(row), row.dims, rates, strict=True):
+        blocks: list[nn.Module] = []
+        for (chans, out_chans, stride), rate in zip(residuals, group_rates, strict=False):
+            expanded = chans * row.expand
+            blocks.append(
+                InvertedResidual(chans, expanded, out_chans, 3, stride, UNIT, drop_path=rate)
+            )
+        channels = residuals[-1][1]
+        if group.layers:
+            blocks.append(MobileViTBlock(channels, dim, group.layers, drop_path=group_rates[-1]))
+        stages.append(Stage(blocks, channels, group.stride))
     last = 4 * channels
     return Backbone(
         name=name,
@@ -200,13 +196,12 @@ def build(name: str, row: MobileViTRow, request: Request) -> Backbone:
 
 def _last_norms(row: MobileViTRow) -> set[str]:
     """Paths of the norms before each sum of an inverted residual with its input."""
-    sums: set[str] = set()
-    channels = STEM
-    for stage, (group, out_chans) in enumerate(zip(TABLE_4, row.channels, strict=True)):
-        first = 0 if group.stride == 1 and channels == out_chans else 1
-        sums |= {f"stages.{stage}.{place}" for place in range(first, group.residuals)}
-        channels = out_chans
-    return {f"{path}.project.norm" for path in sums}
+    return {
+        f"stages.{stage}.{place}.project.norm"
+        for stage, residuals in enumerate(plan(row))
+        for place, (in_chans, out_chans, stride) in enumerate(residuals)
+        if in_chans == out_chans and stride == 1
+    }
 
 
 def init_rule(row: MobileViTRow, request: Request) -> InitRule:

@@ -42,5 +42,8 @@ def by_pattern(
 
 
 def block_path(stage: int, place: int) -> str:
-    """A block by its place among the blocks of a stage, where ours begin behind a downsampling."""
+    """Our path, with the closing dot, of block ``place`` of a stage that begins by downsampling.
+
+    The first stage does not; elsewhere another library counts without that first module.
+    """
     return f"stages.{stage}.{place + (stage > 0)}."

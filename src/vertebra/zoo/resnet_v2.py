@@ -21,9 +21,8 @@ from vertebra.nn import (
     LinearHead,
     Stage,
     drop_path_rates,
-    he_rule,
 )
-from vertebra.nn.init import normal
+from vertebra.nn.init import he_rule, normal
 from vertebra.zoo.family import Family, Request, Row, Source, StateDict
 from vertebra.zoo.renaming import by_pattern
 

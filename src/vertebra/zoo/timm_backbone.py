@@ -42,6 +42,10 @@ class TimmBackbone(Backbone):
         return int(hidden or self.net.num_features)
 
     @property
+    def _smallest(self) -> int:
+        return self.smallest  # unknown
+
+    @property
     def pool_name(self) -> str:
         """timm's ``global_pool``."""
         return str(getattr(self.net, "global_pool", ""))

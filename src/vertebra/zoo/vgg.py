@@ -28,14 +28,14 @@ from vertebra.nn import (
     InitRule,
     LinearHead,
     Stage,
-    he_rule,
 )
-from vertebra.nn.init import normal
+from vertebra.nn.init import he_rule, normal
 from vertebra.zoo.family import Family, Request, Row, Source, StateDict
 from vertebra.zoo.renaming import by_prefix
 
 WIDTHS = (64, 128, 256, 512, 512)
 GRID, HIDDEN = 7, 4096
+SMALLEST = 32  # five poolings must leave a pixel to the head
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +52,7 @@ class VGGRow(Row):
     year: int = 2014
     paper: str = "1409.1556"
     dropout: float = 0.5
-    smallest: int = 32  # five poolings must leave a pixel
+    smallest: int = 16  # four poolings must leave a pixel
 
 
 def conv_unit(in_chans: int, out_chans: int, norm: bool) -> nn.Module:
@@ -66,14 +66,29 @@ def conv_unit(in_chans: int, out_chans: int, norm: bool) -> nn.Module:
 
 
 def make_head(row: VGGRow, request: Request) -> Head:
+    """The head of the row's form.
+
+    Shapes: (N, 512, H, W) -> (N, num_classes).
+    """
+    head = make_gap_head(request) if row.gap else make_hidden_head(request)
+    head.smallest = SMALLEST
+    return head
+
+
+def make_gap_head(request: Request) -> LinearHead:
+    """The last pooling, then global average pooling.
+
+    Shapes: (N, 512, H, W) -> (N, num_classes).
+    """
+    return LinearHead(WIDTHS[-1], request.num_classes, request.dropout, before=nn.MaxPool2d(2))
+
+
+def make_hidden_head(request: Request) -> FlattenHead:
     """The last pooling, two hidden layers with dropout after each, the classifier (table 1).
 
-    Shapes: (N, 512, H, W) -> (N, num_classes); ``embed`` gives the second hidden layer, or the
-    pooled map where the row has no hidden layers.
+    Shapes: (N, 512, H, W) -> (N, num_classes); ``embed`` gives the second hidden layer.
     """
-    channels, pool = WIDTHS[-1], nn.MaxPool2d(2)
-    if row.gap:
-        return LinearHead(channels, request.num_classes, request.dropout, before=pool)
+    channels = WIDTHS[-1]
     layers: OrderedDict[str, nn.Module] = OrderedDict()
     layers["fc6"] = nn.Linear(channels * GRID * GRID, HIDDEN)
     layers["relu6"] = nn.ReLU(inplace=True)
@@ -85,7 +100,7 @@ def make_head(row: VGGRow, request: Request) -> Head:
         HIDDEN,
         request.num_classes,
         request.dropout,
-        pool=nn.Sequential(pool, nn.AdaptiveAvgPool2d(GRID)),
+        pool=nn.Sequential(nn.MaxPool2d(2), nn.AdaptiveAvgPool2d(GRID)),
         hidden=nn.Sequential(layers),
     )
 

@@ -264,7 +264,15 @@ def from_timm(row: ViTRow, state_dict: StateDict) -> dict[str, Tensor]:
 
 
 def _vit(patch: int, depth: int, dim: int, hidden: int, heads: int, timm: str) -> ViTRow:
-    return ViTRow(patch=patch, depth=depth, dim=dim, hidden=hidden, heads=heads, timm=timm)
+    return ViTRow(
+        patch=patch,
+        depth=depth,
+        dim=dim,
+        hidden=hidden,
+        heads=heads,
+        timm=timm,
+        smallest=patch,
+    )
 
 
 def _deit(dim: int, heads: int, timm: str) -> ViTRow:
