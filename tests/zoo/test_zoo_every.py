@@ -40,7 +40,7 @@ def test_by_shapes(name: str, check: Any) -> None:
 
 
 @pytest.mark.parametrize("check", ON_SHAPES, ids=lambda check: check.__name__)
-@pytest.mark.parametrize("name", ONE_OF_EACH)
+@pytest.mark.parametrize("name", _names(ONE_OF_EACH))
 def test_the_same_by_numbers(name: str, check: Any) -> None:
     check(name, driver.small)
 
