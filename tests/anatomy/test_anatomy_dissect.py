@@ -45,7 +45,7 @@ def _really_ran(net: nn.Module, x: Tensor) -> list[Row]:
 
 
 # These compute nothing in evaluation, and a layer is something that computes.
-IDLE = {"Identity", "Dropout", "DropPath"}
+IDLE = {"Identity", "Dropout", "DropPath", "OnlyImages32"}
 
 
 @pytest.mark.parametrize(
