@@ -187,3 +187,34 @@ def test_metadata_that_is_not_understood(metadata: str, resnet: nn.Module, tmp_p
     save_file(resnet.state_dict(), tmp_path / "w.safetensors", metadata={"vertebra": metadata})
     with pytest.raises(VertebraError, match="says in no way known here"):
         create("resnet18", weights=tmp_path / "w.safetensors")
+
+
+@pytest.mark.parametrize(("weights", "averaged"), [("model", "model_ema"), ("state_dict", "ema")])
+def test_averaged_weights_that_are_not_taken_are_told(
+    weights: str, averaged: str, resnet: nn.Module, tmp_path: Path
+) -> None:
+    other = {name: value * 2 for name, value in resnet.state_dict().items()}
+    torch.save({weights: resnet.state_dict(), averaged: other}, tmp_path / "w.pth")
+    with pytest.warns(Notice, match=f"averaged weights too, as '{averaged}'"):
+        net = create("resnet18", weights=tmp_path / "w.pth")
+    assert equal(net, resnet)
+
+
+def test_an_averaged_model_is_taken(resnet: nn.Module, tmp_path: Path) -> None:
+    averaged = torch.optim.swa_utils.AveragedModel(resnet)
+    torch.save(averaged.state_dict(), tmp_path / "w.pth")
+    assert equal(create("resnet18", weights=tmp_path / "w.pth"), resnet)
+
+
+@pytest.mark.parametrize("name", ["ours.pth", "ours", "nowhere/ours.safetensors"])
+def test_ours_are_saved_under_names_that_load(name: str, tmp_path: Path) -> None:
+    with pytest.raises(VertebraError, match=r"\.safetensors files|no folder"):
+        save_weights(create("lenet5", seed=0), tmp_path / name)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_newer_network_is_refused_in_words(tmp_path: Path) -> None:
+    """ConvNeXt V2 has ConvNeXt's names, and more."""
+    torch.save(timm.create_model("convnextv2_atto").state_dict(), tmp_path / "v2.pth")
+    with pytest.raises(VertebraError, match="do not fit convnext_atto"):
+        create("convnext_atto", weights=tmp_path / "v2.pth")

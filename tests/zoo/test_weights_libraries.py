@@ -14,7 +14,8 @@ from pretrained import equal
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from vertebra.core import Preprocessing, VertebraError
+from vertebra.core import Notice, Preprocessing, VertebraError
+from vertebra.core.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 from vertebra.data.transforms import normalise, prepare
 from vertebra.zoo import create
 from vertebra.zoo.downloads import torchvision_entries, torchvision_preprocessing
@@ -163,3 +164,36 @@ def test_a_file_of_a_network_that_shifts_its_images_itself(name: str, tmp_path: 
     torch.save(theirs.state_dict(), tmp_path / "weights.pth")
     net = create(name, weights=tmp_path / "weights.pth")
     assert set(net.preprocessing.mean) == set(net.preprocessing.std) == {0.5}
+
+
+@pytest.mark.parametrize(
+    ("name", "filename", "expected"),
+    [
+        (
+            "vit_ti_16",
+            "vit_tiny_patch16_224.augreg_in21k_ft_in1k.safetensors",
+            Preprocessing(224, 248, (0.5,) * 3, (0.5,) * 3, "bicubic"),
+        ),
+        ("resnet18", "resnet18-f37072fd.pth", Preprocessing(224, 256, IMAGENET_MEAN, IMAGENET_STD)),
+    ],
+)
+def test_a_file_called_as_published_keeps_its_preprocessing(
+    name: str, filename: str, expected: Preprocessing, tmp_path: Path
+) -> None:
+    """Whoever follows the advice for no network passes such a file."""
+    if filename.endswith(".pth"):
+        torch.save(torchvision.models.get_model(name).state_dict(), tmp_path / filename)
+    else:
+        save_file(timm.create_model("vit_tiny_patch16_224").state_dict(), tmp_path / filename)
+    with pytest.warns(Notice, match=f"{filename} is called as"):
+        net = create(name, weights=tmp_path / filename)
+    assert net.preprocessing == expected
+    assert not any("does not say" in note for note in net.notes)
+
+
+def test_a_file_called_as_another_network_is_refused(tmp_path: Path) -> None:
+    """Same names and shapes, other padding."""
+    path = tmp_path / "tf_efficientnet_b0.in1k.safetensors"
+    save_file(timm.create_model("tf_efficientnet_b0").state_dict(), path)
+    with pytest.raises(VertebraError, match="another network than efficientnet_b0"):
+        create("efficientnet_b0", weights=path)

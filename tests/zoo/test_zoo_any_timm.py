@@ -1,5 +1,6 @@
 """Any network of timm behind the face of ours."""
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vertebra.anatomy import dissect
-from vertebra.core import VertebraError
+from vertebra.core import Notice, VertebraError
 from vertebra.nn import Backbone
 from vertebra.zoo import create, get, list_models, load_foreign, save_weights
 
@@ -165,3 +166,26 @@ def test_without_intermediate_maps_there_are_no_features(monkeypatch: pytest.Mon
     with pytest.raises(VertebraError, match="no intermediate maps"):
         net.features(torch.empty(1, 3, 64, 64, device="meta"))
     assert isinstance(net.net, nn.Module)
+
+
+@pytest.mark.parametrize(
+    "name",
+    "vit_tiny_patch16_224 inception_v4 regnety_032 nfnet_l0 tf_efficientnet_b0 mixer_b16_224 "
+    "vit_base_patch16_clip_224.openai resnet50.a1_in1k".split(),
+)
+def test_preprocessing_is_what_timm_resolves(name: str) -> None:
+    preprocessing = _meta(name).preprocessing
+    config = timm.data.resolve_data_config({}, model=timm.create_model(name))
+    assert preprocessing.mean == config["mean"]
+    assert preprocessing.std == config["std"]
+    assert preprocessing.interpolation == config["interpolation"]
+    assert preprocessing.size == config["input_size"][-1]
+    assert preprocessing.resize == int(preprocessing.size / config["crop_pct"])
+
+
+def test_statistics_that_count_twice_are_told() -> None:
+    with pytest.warns(Notice, match="count each batch twice"):
+        _meta("resnet18").set_grad_checkpointing()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        _meta("vit_tiny_patch16_224").set_grad_checkpointing()

@@ -121,3 +121,12 @@ def test_the_check_survives_symbolic_tracing(name: str) -> None:
     traced = torch.fx.symbolic_trace(_build(name, {}))
     with pytest.raises(VertebraError, match="pixels or more"):
         traced(torch.empty(2, 3, 32, 2, device="meta"))
+
+
+@pytest.mark.parametrize("name", ["nin", "lenet5", "resnet20", "vit_ti_16", "swin_t"])
+def test_one_image_is_no_batch(name: str) -> None:
+    net = _build(name, {})
+    with pytest.raises(VertebraError, match=r"takes images \(N, C, H, W\), got the shape"):
+        net(torch.empty(net.input_size, device="meta"))
+    with pytest.raises(VertebraError, match=r"takes images \(N, C, H, W\), got the shape"):
+        net.features(torch.empty(net.input_size, device="meta"), [0])

@@ -155,7 +155,7 @@ class Backbone(nn.Module):
         """Images (N, C, H, W) -> :class:`Outputs`, with auxiliary logits where there are any."""
         if not self.aux:
             return Outputs(self(x))
-        check_image_size(self.name, self._smallest, x.shape)
+        check_images(self.name, self._smallest, x.shape)
         x = self.stem(x)
         aux: list[Tensor] = []
         for place, block in self._blocks():
@@ -178,8 +178,8 @@ class Backbone(nn.Module):
             VertebraError: an index names no stage, or the images are too small for all stages.
         """
         wanted = self._stage_indices(out_stages)
-        if len(self.stages) - 1 in wanted:  # the first stages are content with less
-            check_image_size(self.name, self.smallest, x.shape)
+        whole = len(self.stages) - 1 in wanted  # the first stages are content with less
+        check_images(self.name, self.smallest if whole else 1, x.shape)
         image_size = (x.shape[-2], x.shape[-1])
         maps: dict[int, Tensor] = {}
         x = self.stem(x)
@@ -214,10 +214,10 @@ class Backbone(nn.Module):
         Raises:
             VertebraError: it is too small.
         """
-        check_image_size(self.name, self._smallest, (1, *self.input_size))
+        check_images(self.name, self._smallest, (1, *self.input_size))
 
     def _last_map(self, x: Tensor) -> Tensor:
-        check_image_size(self.name, self._smallest, x.shape)
+        check_images(self.name, self._smallest, x.shape)
         x = self.stem(x)
         for stage in self.stages:
             x = self._run_stage(stage, x)
@@ -348,13 +348,15 @@ def _stage_info(stages: Sequence[Stage], stem_stride: int) -> list[StageInfo]:
     ]
 
 
-def check_image_size(name: str, smallest: int, shape: Sequence[int]) -> None:
-    """Refuse images (N, C, H, W) that the network ``name`` would use up.
+def check_images(name: str, smallest: int, shape: Sequence[int]) -> None:
+    """Refuse what are no images (N, C, H, W), or such that the network ``name`` would use up.
 
     Raises:
-        VertebraError: height or width below ``smallest``.
+        VertebraError: another number of axes, or height or width below ``smallest``.
     """
-    if smallest > 1 and len(shape) == 4 and min(shape[2:]) < smallest:
+    if len(shape) != 4:
+        raise VertebraError(f"{name} takes images (N, C, H, W), got the shape {tuple(shape)}")
+    if smallest > 1 and min(shape[2:]) < smallest:
         raise VertebraError(
             f"{name} takes images of {smallest}x{smallest} pixels or more, got "
             f"{shape[2]}x{shape[3]} in (N, C, H, W) = {tuple(shape)}"
@@ -362,4 +364,4 @@ def check_image_size(name: str, smallest: int, shape: Sequence[int]) -> None:
 
 
 # A tracer must not look into it: it branches on sizes.
-torch.fx.wrap("check_image_size")
+torch.fx.wrap("check_images")

@@ -6,10 +6,12 @@ argument that its constructor does not take is refused.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from vertebra.core import VertebraError, unknown
+from vertebra.core import Notice, Preprocessing, VertebraError, unknown
 from vertebra.zoo.family import Family, Request, Row, Source, StateDict
 
 if TYPE_CHECKING:
@@ -20,6 +22,13 @@ if TYPE_CHECKING:
 PREFIX = "timm/"
 # Networks of one resolution give this many maps, from equal groups of their blocks.
 GROUPS = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class TimmRow(Row):
+    """``preprocessing`` is that of timm's default weights, None where unknown."""
+
+    preprocessing: Preprocessing | None = None
 
 
 def list_names(pattern: str) -> list[str]:
@@ -44,17 +53,51 @@ def family(name: str) -> Family:
         raise unknown("timm model", base, known)
     config = timm.get_pretrained_cfg(full, allow_unregistered=True)
     size: tuple[int, int, int] = config.input_size if config else (3, 224, 224)
-    row = Row(
+    row = TimmRow(
         year=0,
         paper="see timm",
         timm=full,
         input_size=size,
         num_classes=config.num_classes if config else 1000,
+        preprocessing=_preprocessing(full, config),
     )
     return Family("timm", {name: row}, build, init=None, sources={"timm": Source(_prefixed)})
 
 
-def build(name: str, row: Row, request: Request) -> Backbone:
+def timm_preprocessing(full: str, config: Any) -> Preprocessing:
+    """The evaluation transform that a timm configuration describes, at the size of training.
+
+    The shorter side is resized to size / crop_pct, rounded down as timm does.
+
+    Raises:
+        VertebraError: images are not cut from the centre there, which is all that we have.
+    """
+    if config.crop_mode != "center":
+        raise VertebraError(
+            f"timm prepares images for {full} by '{config.crop_mode}' and not by a crop of the "
+            f"centre, which preprocessing cannot describe; load its file by path to go without"
+        )
+    size = config.input_size[-1]
+    return Preprocessing(
+        size=size,
+        resize=int(size / config.crop_pct),
+        mean=tuple(config.mean),
+        std=tuple(config.std),
+        interpolation=config.interpolation,
+    )
+
+
+def _preprocessing(full: str, config: Any) -> Preprocessing | None:
+    """What timm says of the network; None where it says nothing that we can describe."""
+    if config is None:
+        return None
+    try:
+        return timm_preprocessing(full, config)
+    except VertebraError:
+        return None
+
+
+def build(name: str, row: TimmRow, request: Request) -> Backbone:
     """Build timm's network as timm initialises it, from the request's seed.
 
     Raises:
@@ -79,7 +122,18 @@ def build(name: str, row: Row, request: Request) -> Backbone:
         net = _create(timm, row.timm, request, given)
     except (TypeError, RuntimeError, ValueError, AssertionError) as error:
         raise VertebraError(f"timm cannot build {row.timm} so: {error}") from None
-    return TimmBackbone(name, net, _maps(net), request)
+    backbone = TimmBackbone(name, net, _maps(net), request)
+    channels, size = request.input_size[:2]
+    if row.preprocessing is None:
+        warnings.warn(
+            f"how timm prepares images for {row.timm} is unknown, or no crop of the centre: "
+            f"net.preprocessing is ImageNet's usual one",
+            Notice,
+            stacklevel=3,
+        )
+    else:
+        backbone.preprocessing = row.preprocessing.for_channels(channels).for_size(size)
+    return backbone
 
 
 def _create(timm: Any, name: str, request: Request, given: Mapping[str, Any]) -> Any:

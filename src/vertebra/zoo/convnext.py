@@ -185,7 +185,7 @@ def from_timm(row: ConvNeXtRow, state_dict: StateDict) -> dict[str, Tensor]:
     for name, tensor in renamed.items():
         if name.endswith(".layer_scale"):
             renamed[name] = tensor.reshape(-1, 1, 1)
-        elif ".mlp." in name and name.endswith(".weight"):
+        elif ".mlp." in name and tensor.ndim == 4:
             renamed[name] = tensor.flatten(1)
     return renamed
 

@@ -58,6 +58,8 @@ def create(
 
     from vertebra.nn import initialise
 
+    if not isinstance(name, str):
+        raise VertebraError(f"create takes the name of a model, got {name!r}")
     if seed is None:
         seed = int(torch.randint(2**31, (), device="cpu"))
     family = family_of(name)
@@ -101,7 +103,9 @@ def create(
 
 def _path_or_name(weights: str | os.PathLike[str]) -> str:
     if not isinstance(weights, str | os.PathLike):
-        raise VertebraError(f"weights takes a name or a path, got {weights!r}")
+        raise VertebraError(
+            f"weights takes a name or a path, as text, got {type(weights).__name__}"
+        )
     return os.fspath(weights)
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlparse
 
 from vertebra.core import Preprocessing, VertebraError, unknown
+from vertebra.zoo.any_timm import timm_preprocessing
 from vertebra.zoo.registry import family_of
 
 if TYPE_CHECKING:
@@ -87,6 +88,37 @@ def from_timm(name: str, tag: str) -> Found:
     return f"timm {full}", net.state_dict(), "timm", timm_preprocessing(full, config)
 
 
+def published_file(name: str, filename: str) -> tuple[str, Preprocessing] | None:
+    """(whose weights, their preprocessing) of a file called as published weights are.
+
+    The names are those that the errors without a network give: torchvision's own, and timm's full
+    name with the tag. None for any other name.
+
+    Raises:
+        VertebraError: they are timm's for another network.
+    """
+    for choice in _entries_or_none(name):
+        if choice.url.rpartition("/")[2] == filename:
+            return f"torchvision's {choice}", torchvision_preprocessing(name, choice)
+    full = filename.rpartition(".")[0]
+    if "." not in full or not timm_tags(name) or not _is_published_by_timm(full):
+        return None
+    return f"timm's {full}", timm_preprocessing(full, _timm_config(name, full))
+
+
+def _entries_or_none(name: str) -> Any:
+    try:
+        return torchvision_entries(name)
+    except VertebraError:
+        return ()
+
+
+def _is_published_by_timm(full: str) -> bool:
+    import timm
+
+    return bool(timm.list_pretrained(full))
+
+
 def timm_name(name: str) -> str:
     """timm's name for one of our architectures."""
     row = family_of(name).variants[name]
@@ -101,29 +133,6 @@ def timm_tags(name: str) -> list[str]:
         return []
     known = timm.list_pretrained(f"{timm_name(name)}.*")
     return [entry.partition(".")[2] for entry in known]
-
-
-def timm_preprocessing(full: str, config: Any) -> Preprocessing:
-    """The evaluation transform that a timm configuration describes, at the size of training.
-
-    The shorter side is resized to size / crop_pct, rounded down as timm does.
-
-    Raises:
-        VertebraError: images are not cut from the centre there, which is all that we have.
-    """
-    if config.crop_mode != "center":
-        raise VertebraError(
-            f"timm prepares images for {full} by '{config.crop_mode}' and not by a crop of the "
-            f"centre, which preprocessing cannot describe; load its file by path to go without"
-        )
-    size = config.input_size[-1]
-    return Preprocessing(
-        size=size,
-        resize=int(size / config.crop_pct),
-        mean=tuple(config.mean),
-        std=tuple(config.std),
-        interpolation=config.interpolation,
-    )
 
 
 def _timm_config(name: str, full: str) -> Any:

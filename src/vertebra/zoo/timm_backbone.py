@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
-from vertebra.core import VertebraError
+from vertebra.core import Notice, VertebraError
 from vertebra.nn import Backbone, StageInfo
 from vertebra.zoo.family import Request
 
@@ -110,6 +112,13 @@ class TimmBackbone(Backbone):
             self.net.set_grad_checkpointing(enable)
         except (AssertionError, AttributeError) as error:
             raise VertebraError(f"timm cannot checkpoint {self.name}: {error}") from None
+        if enable and any(isinstance(module, _BatchNorm) for module in self.net.modules()):
+            warnings.warn(
+                f"timm computes the batch norms of {self.name} twice then: their running "
+                f"statistics count each batch twice, unlike those of the zoo's own networks",
+                Notice,
+                stacklevel=2,
+            )
 
     def layer_groups(self) -> list[tuple[str, list[nn.Parameter]]]:
         """timm's own groups, from the stem to the head.

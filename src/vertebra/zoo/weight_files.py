@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from vertebra.nn import Backbone
 
 SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".ckpt")
+# What the training scripts of torchvision, timm and others call averaged weights.
+AVERAGED = frozenset({"model_ema", "state_dict_ema", "ema", "ema_state_dict"})
 _METADATA = "vertebra.weights/1"
 
 
@@ -36,7 +38,7 @@ class Pretrained:
 
     ``source`` is the library whose names they have, "" for ours, None where that has to be found
     out. ``preprocessing`` is None where unknown; ``saved`` is what a file of ours says of the
-    network that it was saved from.
+    network that it was saved from; ``notes`` are what whoever loads them should know.
     """
 
     origin: str
@@ -44,6 +46,7 @@ class Pretrained:
     source: str | None
     preprocessing: Preprocessing | None = None
     saved: Saved | None = None
+    notes: tuple[str, ...] = ()
 
 
 def read_weights(path: Path) -> Pretrained:
@@ -56,14 +59,25 @@ def read_weights(path: Path) -> Pretrained:
         raise VertebraError(f"there is no file of weights at {path}")
     if path.suffix == ".safetensors":
         return _from_safetensors(path)
-    return Pretrained(str(path), _tensors(path, _unpickled(path)), source=None)
+    content = _unpickled(path)
+    return Pretrained(
+        str(path), _tensors(path, content), source=None, notes=tuple(_averaged(path, content))
+    )
 
 
 def save_weights(net: Backbone, path: str | Path) -> None:
     """Write the weights to a ``.safetensors`` file with what belongs to them.
 
     ``create(..., weights=path)`` then restores the preprocessing and batch norm's eps too.
+
+    Raises:
+        VertebraError: the name ends in something else, or its folder does not exist.
     """
+    path = Path(path)
+    if path.suffix != ".safetensors":
+        raise VertebraError(f"save_weights writes .safetensors files, not {path.name}")
+    if not path.parent.is_dir():
+        raise VertebraError(f"there is no folder {path.parent} to save weights in")
     from safetensors.torch import save
 
     from vertebra.core import replace_file
@@ -77,7 +91,7 @@ def save_weights(net: Backbone, path: str | Path) -> None:
         "norm": batch_norm(net),
     }
     tensors = {name: tensor.contiguous() for name, tensor in net.state_dict().items()}
-    replace_file(Path(path), save(tensors, metadata={"vertebra": json.dumps(about)}))
+    replace_file(path, save(tensors, metadata={"vertebra": json.dumps(about)}))
 
 
 def _from_safetensors(path: Path) -> Pretrained:
@@ -144,7 +158,18 @@ def _tensors(path: Path, content: object) -> dict[str, Tensor]:
     whole = [name for name, value in content.items() if _is_quantised(name, value)]
     if whole:
         raise VertebraError(f"{path} holds whole numbers in '{whole[0]}', not weights")
-    return {_unwrapped(str(name)): value for name, value in content.items()}
+    # n_averaged is torch.optim.swa_utils.AveragedModel's count, beside the weights in "module.".
+    return {_unwrapped(str(key)): value for key, value in content.items() if key != "n_averaged"}
+
+
+def _averaged(path: Path, content: object) -> list[str]:
+    """A sentence where training scripts kept averaged weights beside those that are taken."""
+    names = sorted(AVERAGED & content.keys()) if isinstance(content, Mapping) else []
+    if not names:
+        return []
+    return [
+        f"{path} holds averaged weights too, as '{names[0]}'; these are the ones that were trained"
+    ]
 
 
 def _is_quantised(name: str, value: Tensor) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,10 +34,20 @@ def find(name: str, spec: str) -> Pretrained:
     if spec.startswith("timm:"):
         return Pretrained(*downloads.from_timm(name, spec.removeprefix("timm:")))
     if spec.endswith(SUFFIXES):
-        return read_weights(Path(spec))
+        return _as_published(name, Path(spec).name, read_weights(Path(spec)))
     if "/" in spec or Path(spec).exists():
         raise VertebraError(f"a file of weights must end in {', '.join(SUFFIXES)}, got {spec}")
     return Pretrained(*downloads.from_torchvision(name, spec))
+
+
+def _as_published(name: str, filename: str, found: Pretrained) -> Pretrained:
+    """With the preprocessing of the published weights whose file has this name, if there are."""
+    known = None if found.saved else downloads.published_file(name, filename)
+    if known is None:
+        return found
+    whose, preprocessing = known
+    note = f"{found.origin} is called as {whose} are: net.preprocessing is theirs"
+    return replace(found, preprocessing=preprocessing, notes=(*found.notes, note))
 
 
 def load(net: Backbone, pretrained: Pretrained, any_classes: bool = False) -> None:
@@ -48,7 +59,7 @@ def load(net: Backbone, pretrained: Pretrained, any_classes: bool = False) -> No
     Raises:
         VertebraError: names or shapes do not fit.
     """
-    saved, notes = pretrained.saved, []
+    saved, notes = pretrained.saved, [*pretrained.notes]
     if saved is not None:
         notes += _as_saved(net, saved, pretrained.origin)
     source, state = _ours(net, pretrained)
