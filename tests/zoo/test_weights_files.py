@@ -218,3 +218,14 @@ def test_a_newer_network_is_refused_in_words(tmp_path: Path) -> None:
     torch.save(timm.create_model("convnextv2_atto").state_dict(), tmp_path / "v2.pth")
     with pytest.raises(VertebraError, match="do not fit convnext_atto"):
         create("convnext_atto", weights=tmp_path / "v2.pth")
+
+
+def test_a_file_that_may_not_be_read_is_not_called_damaged(
+    resnet_file: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_args: Any, **_kwargs: Any) -> Any:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(torch, "load", refuse)
+    with pytest.raises(VertebraError, match=r"cannot be read: .*Permission denied"):
+        create("resnet18", weights=resnet_file)

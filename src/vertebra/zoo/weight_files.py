@@ -137,9 +137,11 @@ def _unpickled(path: Path) -> object:
             f"{path} is not loaded: it is damaged, or holds more than tensors, which could run "
             f"code ({reason}); save its state_dict() alone"
         ) from None
-    except Exception as error:  # a damaged pickle may raise anything
+    except OSError as error:
+        raise VertebraError(f"{path} cannot be read: {error}") from error
+    except Exception as error:  # a damaged pickle may raise anything; the cause stays attached
         reason = (str(error).strip() or "it is empty").splitlines()[0]
-        raise VertebraError(f"{path} is no PyTorch file: {reason}") from None
+        raise VertebraError(f"{path} is no PyTorch file: {reason}") from error
 
 
 def _tensors(path: Path, content: object) -> dict[str, Tensor]:
