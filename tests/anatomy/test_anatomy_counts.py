@@ -167,5 +167,5 @@ def _outcome(convention: str) -> Anatomy:
 def test_an_unknown_convention_is_refused() -> None:
     with pytest.raises(VertebraError, match="did you mean torchvision"):
         _outcome("torchvison")
-    with pytest.raises(VertebraError, match="unknown counting convention 'x'; known: torchvision"):
+    with pytest.raises(VertebraError, match="unknown counting convention 'x'; known: full, fvcore, torchvision"):
         _outcome("x")

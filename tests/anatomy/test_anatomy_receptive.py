@@ -1,12 +1,11 @@
 """Receptive fields: published ones, and what a gradient really reaches."""
 
-from collections.abc import Callable
-
 import pytest
 import torch
 import torchvision
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from probe import assert_box, linearised, reached
 from torch import Tensor, nn
 
 from vertebra.anatomy import ReceptiveField, dissect
@@ -22,45 +21,6 @@ def test_published_fields(name: str, size: int) -> None:
     assert field.size == (size, size)
     assert field.stride == (32, 32)
     assert str(field) == str(size)
-
-
-def linearised(net: nn.Module) -> nn.Module:
-    """The same connections with every path open: positive weights, no nonlinearity, no norm.
-
-    No gradient can then vanish or cancel. Max-pooling, which lets through one pixel of its
-    window, becomes average pooling over the same window.
-    """
-    for path, module in list(net.named_modules()):
-        if isinstance(module, nn.ReLU | nn.Tanh | nn.BatchNorm2d):
-            _replace(net, path, nn.Identity())
-        elif isinstance(module, nn.MaxPool2d):
-            pool = nn.AvgPool2d(module.kernel_size, module.stride, module.padding)
-            _replace(net, path, pool)
-        elif isinstance(module, nn.Conv2d):
-            nn.init.constant_(module.weight, 1 / module.weight[0].numel())
-    return net.double().eval().requires_grad_(False)
-
-
-def _replace(net: nn.Module, path: str, module: nn.Module) -> None:
-    parent, _, name = path.rpartition(".")
-    setattr(net.get_submodule(parent), name, module)
-
-
-def reached(run: Callable[[Tensor], Tensor], shape: tuple[int, ...], at: tuple[int, int]) -> Tensor:
-    """(H, W): whether the output at ``at`` depends on the pixel."""
-    x = torch.ones((1, *shape), dtype=torch.float64, requires_grad=True)
-    out = run(x)
-    (gradient,) = torch.autograd.grad(out[0, :, at[0], at[1]].sum(), x)
-    return (gradient[0] != 0).any(dim=0)
-
-
-def assert_box(mask: Tensor, field: ReceptiveField, at: tuple[int, int]) -> None:
-    """What is reached spans exactly the field of position ``at``."""
-    for axis in (0, 1):
-        touched = mask.any(dim=1 - axis).nonzero().flatten()
-        first, last = int(touched[0]), int(touched[-1])
-        assert first == field.start[axis] + at[axis] * field.stride[axis], f"edge, axis {axis}"
-        assert last - first + 1 == field.size[axis], f"size, axis {axis}"
 
 
 @pytest.mark.parametrize(("name", "size"), [("resnet20", 192), ("plain20", 192), ("resnet18", 544)])
@@ -194,24 +154,31 @@ def test_branches_unite_and_slices_shift() -> None:
 class SideBySide(nn.Module):
     """Two maps joined in space: what a position sees depends on which half it lies in."""
 
-    def __init__(self, axis: int) -> None:
+    def __init__(self, axis: int, kernel: tuple[int, int]) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(1, 1, 3, padding=1, bias=False)
+        self.conv = nn.Conv2d(1, 1, kernel, padding=(kernel[0] // 2, kernel[1] // 2), bias=False)
         self.axis = axis
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.cat([x, self.conv(x)], dim=self.axis)
 
 
-@pytest.mark.parametrize("axis", [2, -1])
-def test_no_field_is_better_than_a_wrong_one(axis: int) -> None:
-    net = SideBySide(axis)
+@pytest.mark.parametrize(("axis", "kernel"), [(2, (3, 1)), (-1, (1, 3))])
+@pytest.mark.parametrize("place", [0, 5, 15, 16, 20, 31])
+def test_maps_side_by_side(axis: int, kernel: tuple[int, int], place: int) -> None:
+    net = SideBySide(axis, kernel)
     field = dissect(net, (1, 16, 16)).layers[-1].receptive_field
-    if field is not None:
-        linearised(net)
-        # In the second half, that of the convolution.
-        at = (20, 5) if axis == 2 else (5, 20)
-        assert_box(reached(net, (1, 16, 16), at), field, at)
+    assert field is not None
+    assert not field.is_uniform
+    assert str(field) == f"up to {kernel[0]}x{kernel[1]}"
+    linearised(net)
+    at = (place, 5) if axis == 2 else (5, place)
+    assert_box(reached(net, (1, 16, 16), at), field, at)
+
+
+def test_no_field_is_better_than_a_wrong_one() -> None:
+    """In the upper half a position sees one column, in the lower three: no two intervals say so."""
+    assert dissect(SideBySide(2, (3, 3)), (1, 16, 16)).layers[-1].receptive_field is None
 
 
 class Corner(nn.Module):
@@ -221,7 +188,8 @@ class Corner(nn.Module):
         return x + x[:, :, :1, :1]
 
 
-def test_a_stretched_map_is_not_a_pointwise_operand() -> None:
+def test_a_stretched_map_goes_to_every_position() -> None:
     field = dissect(Corner(), (1, 16, 16)).layers[-1].receptive_field
-    if field is not None:
-        assert_box(reached(Corner(), (1, 16, 16), (5, 6)), field, (5, 6))
+    assert field is not None
+    for at in ((5, 6), (0, 0), (15, 2)):
+        assert_box(reached(Corner(), (1, 16, 16), at), field, at)

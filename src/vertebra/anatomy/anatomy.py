@@ -9,11 +9,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from vertebra.anatomy.capture import capture
+from vertebra.anatomy.costs import VIEWS
+from vertebra.anatomy.gradients import backward_products
 from vertebra.anatomy.graph import Graph, ModuleCall, Node
-from vertebra.anatomy.macs import check_convention, count
+from vertebra.anatomy.macs import check_convention, count, subtotals
 from vertebra.anatomy.receptive import Fields, ReceptiveField, receptive_fields
 from vertebra.core import VertebraError
 from vertebra.nn import Backbone
@@ -50,11 +52,21 @@ class Stage:
 
 
 @dataclass(frozen=True)
+class _Group:
+    """The nodes of one layer, by their places in the graph."""
+
+    name: str
+    kind: str
+    nodes: range
+    call: ModuleCall | None
+
+
+@dataclass(frozen=True)
 class Anatomy:
     """What :func:`dissect` found.
 
     Attributes:
-        input_shape: (batch, channels, height, width).
+        input_shape: that of the first input: (batch, channels, height, width).
         graph: everything the forward did.
         params: number of parameters, trainable or not; buffers are not counted.
         convention: how ``macs`` were counted.
@@ -69,19 +81,40 @@ class Anatomy:
 
     @functools.cached_property
     def macs(self) -> int:
-        """Multiply-accumulates of one forward over the whole batch."""
-        return sum(count(self.graph, node) or 0 for node in self.graph.nodes)
+        """Multiply-accumulates of one forward over the whole batch, by :attr:`convention`."""
+        return sum(macs or 0 for macs in self._counts)
+
+    @functools.cached_property
+    def backward_macs(self) -> int:
+        """Multiply-accumulates of the products of one backward, whatever the convention.
+
+        Activations, norms and biases are not in it; see :mod:`.gradients`.
+        """
+        return sum(backward_products(self.graph))
+
+    @functools.cached_property
+    def subtotals(self) -> dict[str, int]:
+        """MACs of "convolution", "linear", "matrix product" and "attention" (fused), forward."""
+        return subtotals(self.graph)
 
     @functools.cached_property
     def partial(self) -> tuple[str, ...]:
         """Operations whose arithmetic is not known and so not in :attr:`macs`; empty when exact."""
-        uncounted = {n.operation for n in self.graph.nodes if count(self.graph, n) is None}
-        return tuple(sorted(uncounted))
+        pairs = zip(self.graph.nodes, self._counts, strict=True)
+        return tuple(sorted({node.operation for node, macs in pairs if macs is None}))
 
     @property
     def receptive_field(self) -> ReceptiveField | None:
         """Field of the last map (before global pooling or flattening); None where not known."""
         return self._fields.last_map
+
+    @functools.cached_property
+    def misaligned(self) -> tuple[str, ...]:
+        """Layers at which branches meet that look at different middles of the image.
+
+        Their common field is the union; see Araujo et al., 2019, "alignment".
+        """
+        return tuple(dict.fromkeys(_name(node) for node in self._fields.misaligned))
 
     @functools.cached_property
     def fingerprint(self) -> str:
@@ -90,9 +123,13 @@ class Anatomy:
 
     @functools.cached_property
     def layers(self) -> tuple[Layer, ...]:
-        """Every layer in the order in which it ran; modules that compute nothing are left out."""
+        """Every layer in the order in which it ran.
+
+        Modules that compute nothing are left out, and views that a larger module takes itself.
+        """
         first_use = self._first_uses()
-        return tuple(self._layer(group, first_use) for group in self._groups())
+        layers = ((self._layer(group, first_use), group) for group in self._groups())
+        return tuple(layer for layer, group in layers if layer.params or not _is_view(group))
 
     @functools.cached_property
     def stages(self) -> tuple[Stage, ...]:
@@ -122,19 +159,26 @@ class Anatomy:
             "input_shape": list(self.input_shape),
             "params": self.params,
             "macs": self.macs,
+            "backward_macs": self.backward_macs,
+            "subtotals": self.subtotals,
             "convention": self.convention,
             "partial": list(self.partial),
             "receptive_field": _field_dict(self.receptive_field),
+            "misaligned": list(self.misaligned),
             "fingerprint": self.fingerprint,
             "stages": [_row_dict(stage) for stage in self.stages],
             "layers": [_row_dict(layer) for layer in self.layers],
         }
 
     @functools.cached_property
+    def _counts(self) -> tuple[int | None, ...]:
+        return tuple(count(self.graph, node, self.convention) for node in self.graph.nodes)
+
+    @functools.cached_property
     def _fields(self) -> Fields:
         return receptive_fields(self.graph)
 
-    def _groups(self) -> Iterator[tuple[str, str, list[Node], ModuleCall | None]]:
+    def _groups(self) -> Iterator[_Group]:
         """Nodes layer by layer: those of one leaf call together, every other node by itself."""
         leaf_at: dict[int, ModuleCall] = {}
         for call in self.graph.calls:
@@ -145,20 +189,15 @@ class Anatomy:
             node = self.graph.nodes[index]
             if index in leaf_at:
                 call = leaf_at[index]
-                yield call.path, call.kind, list(self.graph.nodes[index : call.end]), call
+                yield _Group(call.path, call.kind, range(index, call.end), call)
                 index = call.end
             else:
-                kind = node.operation.removeprefix("aten.").strip("_")
-                yield f"{node.module}.{kind}".lstrip("."), kind, [node], None
+                yield _Group(_name(node), node.name.strip("_"), range(index, index + 1), None)
                 index += 1
 
-    def _layer(
-        self,
-        group: tuple[str, str, list[Node], ModuleCall | None],
-        first_use: dict[int, int],
-    ) -> Layer:
-        name, kind, nodes, call = group
-        values = self.graph.values
+    def _layer(self, group: _Group, first_use: dict[int, int]) -> Layer:
+        values, call = self.graph.values, group.call
+        nodes = [self.graph.nodes[index] for index in group.nodes]
         inputs = call.inputs if call else nodes[0].inputs
         output = call.outputs[0] if call and call.outputs else nodes[-1].outputs[0]
         parameters = {
@@ -168,12 +207,12 @@ class Anatomy:
             if value in first_use and first_use[value] == id(node)
         }
         return Layer(
-            name=name,
-            kind=kind,
+            name=group.name,
+            kind=group.kind,
             input_shape=values[inputs[0]].shape if inputs else (),
             output_shape=values[output].shape,
             params=sum(math.prod(values[value].shape) for value in parameters),
-            macs=sum(count(self.graph, node) or 0 for node in nodes),
+            macs=sum(self._counts[index] or 0 for index in group.nodes),
             receptive_field=self._fields.of_value.get(output),
         )
 
@@ -187,29 +226,48 @@ class Anatomy:
         return first
 
 
+def _name(node: Node) -> str:
+    """Of an operation that a larger module does itself."""
+    return f"{node.module}.{node.name.strip('_')}".lstrip(".")
+
+
+def _is_view(group: _Group) -> bool:
+    return group.call is None and group.kind in VIEWS
+
+
 def dissect(
     model: nn.Module,
     input_size: Sequence[int] | None = None,
     convention: str = "torchvision",
     batch: int = 1,
+    *,
+    inputs: Sequence[Tensor | Sequence[int]] | None = None,
 ) -> Anatomy:
     """Take a network apart without allocating its weights or running its arithmetic.
 
     Args:
         model: any module, on any device; on meta it needs no memory. It is left as it was.
         input_size: (channels, height, width) of one image; None asks the model for its own.
-        convention: how MACs are counted: "torchvision".
+        convention: how MACs are counted: "torchvision", "fvcore" or "full"; see :mod:`.macs`.
         batch: images in the batch.
+        inputs: for a model that takes something else: for each argument of its forward a tensor,
+            of which only shape and type are read, or a shape (of floats), the batch included.
+            ``input_size`` and ``batch`` then have nothing to say.
 
     Raises:
         VertebraError: no input size is known, the convention is unknown, or the model cannot run
-            on such an input.
+            on such inputs.
     """
     check_convention(convention)
-    shape = (batch, *_input_size(model, input_size))
-    graph = _captured(model, shape)
+    if inputs is None:
+        given = [((batch, *_input_size(model, input_size)), torch.float32)]
+    elif input_size is None and batch == 1:
+        given = [_described(one) for one in inputs]
+    else:
+        raise VertebraError("give either inputs, which hold the batch, or input_size and batch")
+    graph = _captured(model, given)
     return Anatomy(
-        input_shape=shape,
+        input_shape=given[0][0] if given else (),
         graph=graph,
         params=sum(parameter.numel() for parameter in model.parameters()),
         convention=convention,
@@ -230,14 +288,26 @@ def _input_size(model: nn.Module, given: Sequence[int] | None) -> Shape:
     return numbers
 
 
-def _captured(model: nn.Module, shape: Shape) -> Graph:
+def _described(given: Tensor | Sequence[int]) -> tuple[Shape, torch.dtype]:
+    """Shape and type of one argument of the forward."""
+    if isinstance(given, Tensor):
+        return tuple(given.shape), given.dtype
     try:
-        return capture(model, [(shape, torch.float32)])
+        return tuple(int(extent) for extent in given), torch.float32
+    except (TypeError, ValueError):
+        text = f"each of inputs should be a tensor or a shape like (1, 3, 224, 224), got {given!r}"
+        raise VertebraError(text) from None
+
+
+def _captured(model: nn.Module, given: Sequence[tuple[Shape, torch.dtype]]) -> Graph:
+    try:
+        return capture(model, given)
     except VertebraError:
         raise
     except (RuntimeError, ValueError, TypeError, IndexError, AssertionError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        text = f"{type(model).__name__} cannot run on an input of shape {shape}: {reason}"
+        shapes = " and ".join(str(shape) for shape, _ in given)
+        text = f"{type(model).__name__} cannot run on an input of shape {shapes}: {reason}"
         raise VertebraError(text) from error
 
 
@@ -259,6 +329,7 @@ def _field_dict(field: ReceptiveField | None) -> dict[str, Any] | None:
         "stride": list(field.stride),
         "start": list(field.start),
         "is_global": False,
+        "is_uniform": field.is_uniform,
     }
 
 

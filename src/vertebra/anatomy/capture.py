@@ -9,7 +9,8 @@ imports (see docs/decisions).
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import functools
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
-from vertebra.anatomy.graph import Graph, ModuleCall, Node, Value
+from vertebra.anatomy.graph import WRITTEN, Graph, ModuleCall, Node, Value
 from vertebra.anatomy.shapes import shapes_of
 
 
@@ -25,20 +26,22 @@ def capture(model: nn.Module, inputs: Sequence[tuple[tuple[int, ...], torch.dtyp
     """Run ``model`` in evaluation mode on inputs of the given shapes and types.
 
     Parameters, on whatever device they lie (meta too), are replaced for the run by shapes on the
-    CPU: no memory is allocated, no arithmetic done, the model is left as it was. They keep
-    requiring gradients, because without any PyTorch's attention takes a fused path that hides its
-    matrix products.
+    CPU: no memory is allocated, no arithmetic done, the model is left as it was. All of them
+    require gradients, frozen ones too, because without any PyTorch's attention takes a fused path
+    that hides its matrix products.
     """
     # Inference mode would hand composite operations to the recorder undivided.
     with torch.inference_mode(False), _evaluating(model), torch.enable_grad():
         parameters = {
-            name: _sketch(p).requires_grad_(p.requires_grad) for name, p in model.named_parameters()
+            name: _sketch(p).requires_grad_(p.dtype.is_floating_point or p.dtype.is_complex)
+            for name, p in model.named_parameters()
         }
+        learnt = {name for name, p in model.named_parameters() if p.requires_grad}
         buffers = {name: _sketch(b) for name, b in model.named_buffers()}
         arguments = tuple(
             _ShapeOnly(torch.empty(shape, dtype=dtype, device="meta")) for shape, dtype in inputs
         )
-        recorder = _Recorder(parameters)
+        recorder = _Recorder(parameters, learnt)
         entry = [recorder.new_value(argument) for argument in arguments]
         with _recording_calls(model, recorder), recorder:
             outputs = torch.func.functional_call(model, {**parameters, **buffers}, arguments)
@@ -91,7 +94,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         # compiler: four seconds of imports to look at a network that nobody compiles.
         return False
 
-    def __init__(self, parameters: Mapping[str, Tensor]) -> None:
+    def __init__(self, parameters: Mapping[str, Tensor], learnt: Collection[str]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.values: list[Value] = []
         self.nodes: list[Node] = []
@@ -100,15 +103,22 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._ids: dict[int, int] = {}
         # Keeps every tensor alive: Python reuses the id() of one that has died.
         self._alive: list[Tensor] = []
+        self._storages: dict[int, int] = {}
+        # For each storage that was written to, the value that was written last.
+        self._written: dict[int, int] = {}
         for name, tensor in parameters.items():
-            self.new_value(tensor, name)
+            self.new_value(tensor, name, name in learnt)
 
-    def new_value(self, tensor: Tensor, parameter: str | None = None) -> int:
+    def new_value(
+        self, tensor: Tensor, parameter: str | None = None, trainable: bool = False
+    ) -> int:
         """Give ``tensor`` a fresh id, also if it had one, as after an in-place operation."""
         self._alive.append(tensor)
         self._ids[id(tensor)] = len(self.values)
-        dtype = str(tensor.dtype).removeprefix("torch.")
-        self.values.append(Value(tuple(tensor.shape), dtype, parameter))
+        dtype = _name(tensor.dtype)
+        storage = self._storages.setdefault(_storage(tensor), len(self._storages))
+        shape = tuple(tensor.shape)
+        self.values.append(Value(shape, dtype, parameter, trainable, storage))
         return len(self.values) - 1
 
     def ids(self, structure: Any) -> tuple[int, ...]:
@@ -117,8 +127,18 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def _id(self, tensor: Tensor) -> int:
         known = self._ids.get(id(tensor))
-        # A tensor that no recorded operation made is a constant of the network.
-        return self.new_value(tensor) if known is None else known
+        if known is None:
+            # A tensor that no recorded operation made is a constant of the network.
+            return self.new_value(tensor)
+        written = self._written.get(self.values[known].storage, -1)
+        return known if written <= known else self._reread(tensor, known, written)
+
+    def _reread(self, tensor: Tensor, known: int, written: int) -> int:
+        """A value whose memory another view of it has changed since."""
+        current = self.new_value(tensor)
+        operands = {"self": (known,), "source": (written,)}
+        self.nodes.append(Node(WRITTEN, {}, operands, (current,), self.stack[-1]))
+        return current
 
     def __torch_dispatch__(
         self,
@@ -134,6 +154,8 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         made = [leaf for leaf in tree_leaves(result) if isinstance(leaf, Tensor)]
         if made:
             outputs = tuple(self.new_value(tensor) for tensor in made)
+            if func._schema.is_mutable:
+                self._written.update({self.values[value].storage: value for value in outputs})
             name = str(func.overloadpacket)
             self.nodes.append(Node(name, attributes, operands, outputs, self.stack[-1]))
         return result
@@ -161,6 +183,17 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
     return str(value)
+
+
+@functools.cache
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
+
+
+def _storage(tensor: Tensor) -> int:
+    """What identifies the memory of a tensor while it lives."""
+    meta = tensor.meta if isinstance(tensor, _ShapeOnly) else tensor
+    return int(meta.untyped_storage()._cdata)
 
 
 def _sketch(tensor: Tensor) -> Tensor:

@@ -6,17 +6,41 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+# The operation, PyTorch has none, by which writing through one view changes what another one shows.
+WRITTEN = "written_through"
+
+# These take a tensor for its shape and type only.
+FRESH = frozenset(
+    """
+    new_zeros new_ones new_full new_empty new_empty_strided zeros_like ones_like full_like
+    empty_like rand_like randn_like
+    """.split()
+)
+
+# Scaled dot-product attention: PyTorch's choice of kernel depends on device, mask and gradients.
+ATTENTIONS = frozenset(
+    """
+    _scaled_dot_product_flash_attention_for_cpu _scaled_dot_product_flash_attention
+    _scaled_dot_product_efficient_attention _scaled_dot_product_cudnn_attention
+    _scaled_dot_product_fused_attention_overrideable
+    """.split()
+)
+
 
 @dataclass(frozen=True)
 class Value:
     """One tensor that came into being: its shape and type, never its numbers.
 
-    ``parameter`` is its name if it is one of the network's parameters, else None.
+    ``parameter`` is its name if it is one of the network's parameters, else None; ``trainable``
+    says whether that parameter learns. Values of one ``storage`` share their memory, as a view and
+    what it views.
     """
 
     shape: tuple[int, ...]
     dtype: str
     parameter: str | None = None
+    trainable: bool = False
+    storage: int = -1
 
 
 @dataclass(frozen=True)
@@ -25,8 +49,10 @@ class Node:
 
     ``operation`` is the dispatcher's name without its overload ("aten.convolution"). ``operands``
     maps an argument's name to the ids of the values it held; ``attributes`` holds every other
-    argument as plain data. A view or an in-place operation has an output id of its own.
-    ``module`` is the path of the innermost module that was running.
+    argument as plain data. A view or an in-place operation has an output id of its own; what reads
+    a value after another name of its memory was written to reads the output of a node ``WRITTEN``,
+    made of the old value and of what was written. ``module`` is the path of the innermost module
+    that was running.
     """
 
     operation: str
@@ -34,6 +60,11 @@ class Node:
     operands: Mapping[str, tuple[int, ...]]
     outputs: tuple[int, ...]
     module: str
+
+    @property
+    def name(self) -> str:
+        """The operation without namespace and without the mark of an in-place twin: "relu"."""
+        return self.operation.removeprefix("aten.").rstrip("_")
 
     @property
     def inputs(self) -> tuple[int, ...]:

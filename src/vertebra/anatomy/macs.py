@@ -1,19 +1,32 @@
-"""Multiply-accumulates of one operation, by a named convention.
+"""Multiply-accumulates of one operation, by one of three named conventions.
 
-``torchvision``: convolutions and matrix products, without bias, norm, activation or pooling. It is
-what torchvision publishes as ``_ops`` (in units of 1e9) for its weights. One multiply-accumulate is
-two floating-point operations.
+``torchvision``: convolutions and matrix products, without bias, norm, activation or pooling: what
+torchvision publishes as ``_ops`` (in units of 1e9) for its weights.
+
+``fvcore``: the same, and norms, adaptive average pooling and interpolation as fvcore's
+``FlopCountAnalysis`` has them (:mod:`.costs`): what timm publishes as ``infer_gmacs``. Attention
+that runs fused counts as its two products; fvcore passes it over.
+
+``full``: everything. A multiply-accumulate counts one, and so does any other operation on a number:
+an addition, a comparison, a division, a root, an exponential (:mod:`.costs` has the rules).
+
+In all three one multiply-accumulate is two floating-point operations. An operation whose arithmetic
+has no rule is never counted as zero: it makes the total partial.
 """
 
+from __future__ import annotations
+
+import functools
 import math
 from collections.abc import Callable
 
-from vertebra.anatomy.graph import Graph, Node
+from vertebra.anatomy.costs import FREE, FULL, FVCORE, UNPRICED
+from vertebra.anatomy.graph import ATTENTIONS, Graph, Node
 from vertebra.core import unknown
 
 Counter = Callable[[Graph, Node], int]
 
-CONVENTIONS = ("torchvision",)
+CONVENTIONS = ("torchvision", "fvcore", "full")
 
 
 def check_convention(name: str) -> None:
@@ -22,12 +35,55 @@ def check_convention(name: str) -> None:
         raise unknown("counting convention", name, CONVENTIONS)
 
 
-def count(graph: Graph, node: Node) -> int | None:
-    """MACs of one node, None where the operation does arithmetic that is not known here."""
-    name = node.operation.removeprefix("aten.")
-    if name in _COUNTERS:
-        return _COUNTERS[name](graph, node)
-    return 0 if name.rstrip("_") in _WITHOUT_PRODUCTS else None
+def count(graph: Graph, node: Node, convention: str = "torchvision") -> int | None:
+    """MACs of one node, None where the operation does arithmetic that has no rule."""
+    product = products(graph, node)
+    if product is None and not _without_products(node):
+        return None
+    if convention == "torchvision":
+        return product or 0
+    if convention == "fvcore":
+        rule = FVCORE.get(node.name)
+        return (product or 0) + (rule(graph, node) if rule else 0)
+    if node.name in UNPRICED:
+        return None
+    rule = FULL.get(node.name)
+    return (product or 0) + (rule(graph, node) if rule else 0)
+
+
+def products(graph: Graph, node: Node) -> int | None:
+    """Multiply-accumulates of the convolution or matrix product that the node is; None if none."""
+    counter = PRODUCTS.get(node.name)
+    return counter(graph, node) if counter else None
+
+
+def subtotals(graph: Graph) -> dict[str, int]:
+    """MACs by kind of product: "convolution", "linear", "matrix product", "attention" (fused)."""
+    totals = dict.fromkeys(("convolution", "linear", "matrix product", "attention"), 0)
+    # A linear layer multiplies by its weight, transposed.
+    turned = {
+        value
+        for node in graph.nodes
+        if node.name == "t" and graph.values[node.inputs[0]].parameter is not None
+        for value in node.outputs
+    }
+    for node in graph.nodes:
+        macs = products(graph, node)
+        if macs is None:
+            continue
+        if node.name == "convolution":
+            kind = "convolution"
+        elif node.name in ATTENTIONS or node.name.startswith(("_native", "_transformer")):
+            kind = "attention"
+        else:
+            kind = "matrix product" if turned.isdisjoint(node.inputs) else "linear"
+        totals[kind] += macs
+    return totals
+
+
+def _without_products(node: Node) -> bool:
+    """Whether the operation is known to hold no convolution and no matrix product."""
+    return node.name in FREE or node.name in FULL or node.name in UNPRICED
 
 
 def _shape(graph: Graph, node: Node, operand: str) -> tuple[int, ...]:
@@ -42,53 +98,60 @@ def _convolution(graph: Graph, node: Node) -> int:
     return math.prod(positions) * math.prod(weight[1:])
 
 
-def _matrix_product(left: str) -> Counter:
+def _matrix_product(left: str, graph: Graph, node: Node) -> int:
     """Each output entry sums over the last dimension of the left operand."""
+    return math.prod(graph.values[node.outputs[0]].shape) * _shape(graph, node, left)[-1]
 
-    def counter(graph: Graph, node: Node) -> int:
-        return math.prod(graph.values[node.outputs[0]].shape) * _shape(graph, node, left)[-1]
 
-    return counter
+def _summed_batches(graph: Graph, node: Node) -> int:
+    """A product for each matrix of the batch, added up."""
+    return math.prod(_shape(graph, node, "batch1")) * _shape(graph, node, "batch2")[-1]
+
+
+def attention_products(graph: Graph, node: Node) -> tuple[int, int]:
+    """MACs of queries times keys, and of weights times values: T_q T_k d and T_q T_k d_v a head."""
+    query, key, value = (_shape(graph, node, operand) for operand in ("query", "key", "value"))
+    scores = math.prod(query[:-1]) * key[-2]
+    return scores * query[-1], scores * value[-1]
 
 
 def _attention(graph: Graph, node: Node) -> int:
-    """Each query meets each key, and its weights each value: T_q T_k (d + d_v) a head."""
-    query, key, value = (_shape(graph, node, operand) for operand in ("query", "key", "value"))
-    return math.prod(query[:-1]) * key[-2] * (query[-1] + value[-1])
+    return sum(attention_products(graph, node))
 
 
-# One operation, many kernels: PyTorch's choice depends on device, mask and gradients.
-_ATTENTIONS = """
-_scaled_dot_product_flash_attention_for_cpu _scaled_dot_product_flash_attention
-_scaled_dot_product_efficient_attention _scaled_dot_product_cudnn_attention
-_scaled_dot_product_fused_attention_overrideable
-""".split()
+def _whole_attention(graph: Graph, node: Node) -> int:
+    """nn.MultiheadAttention in one operation: four projections and two products."""
+    count, queries, width = _shape(graph, node, "query")
+    keys = _shape(graph, node, "key")[1]
+    projections = count * width * width * (2 * queries + 2 * keys)
+    return projections + 2 * count * queries * keys * width
 
-_COUNTERS: dict[str, Counter] = {
+
+def _whole_encoder_layer(graph: Graph, node: Node) -> int:
+    """nn.TransformerEncoderLayer in one operation: attention and two linear layers."""
+    count, tokens, width = _shape(graph, node, "src")
+    attention = 4 * count * tokens * width * width + 2 * count * tokens * tokens * width
+    hidden = _shape(graph, node, "ffn_weight_1")[0]
+    return attention + 2 * count * tokens * width * hidden
+
+
+PRODUCTS: dict[str, Counter] = {
     "convolution": _convolution,
-    "mm": _matrix_product("self"),
-    "bmm": _matrix_product("self"),
-    "addmm": _matrix_product("mat1"),
-    "baddbmm": _matrix_product("batch1"),
-    **dict.fromkeys(_ATTENTIONS, _attention),
+    **{
+        name: functools.partial(_matrix_product, left)
+        for name, left in (
+            ("mm", "self"),
+            ("mv", "self"),
+            ("dot", "self"),
+            ("vdot", "self"),
+            ("bmm", "self"),
+            ("addmm", "mat1"),
+            ("addmv", "mat"),
+            ("baddbmm", "batch1"),
+        )
+    },
+    "addbmm": _summed_batches,
+    **dict.fromkeys(ATTENTIONS, _attention),
+    "_native_multi_head_attention": _whole_attention,
+    "_transformer_encoder_layer_fwd": _whole_encoder_layer,
 }
-
-# Known to hold no convolution and no matrix product. An in-place twin ends in "_".
-_WITHOUT_PRODUCTS = frozenset(
-    """
-    add sub mul div neg abs pow sqrt rsqrt exp log reciprocal maximum minimum clamp where relu
-    leaky_relu hardtanh hardswish hardsigmoid sigmoid tanh gelu silu elu mish softplus erf
-    addcmul _softmax softmax _safe_softmax _log_softmax sum mean amax amin max min var var_mean
-    argmax cumsum
-    native_batch_norm _native_batch_norm_legit _native_batch_norm_legit_no_training batch_norm
-    native_layer_norm native_group_norm native_dropout bernoulli rand rand_like lt le gt ge eq
-    ne max_pool2d_with_indices avg_pool2d avg_pool3d _adaptive_avg_pool2d adaptive_avg_pool2d
-    adaptive_max_pool2d upsample_nearest2d upsample_bilinear2d _upsample_bilinear2d_aa
-    _upsample_bicubic2d_aa upsample_bicubic2d view _unsafe_view reshape flatten t transpose
-    permute expand expand_as slice select index_select index gather narrow split
-    split_with_sizes chunk unbind cat stack unsqueeze squeeze constant_pad_nd reflection_pad2d
-    roll flip repeat clone copy contiguous _to_copy to detach alias empty empty_like zeros
-    zeros_like ones ones_like full full_like arange new_empty new_zeros new_ones scalar_tensor
-    lift_fresh as_strided fill zero masked_fill unfold
-    """.split()
-)

@@ -15,33 +15,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from vertebra.anatomy.arithmetic import conv_size, pool_size, transposed_conv_size
+
 # From an operation's arguments, as meta tensors, to what it makes; None: ask PyTorch.
 Rule = Callable[..., Any]
-
-
-def conv_size(size: int, kernel: int, stride: int, padding: int, dilation: int) -> int:
-    """Positions of a window along one axis: floor((n + 2p - d(k - 1) - 1) / s) + 1."""
-    return (size + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1
-
-
-def transposed_conv_size(
-    size: int, kernel: int, stride: int, padding: int, dilation: int, output_padding: int
-) -> int:
-    """Positions of a transposed convolution: (n - 1)s - 2p + d(k - 1) + output_padding + 1."""
-    return (size - 1) * stride - 2 * padding + dilation * (kernel - 1) + output_padding + 1
-
-
-def pool_size(
-    size: int, kernel: int, stride: int, padding: int, dilation: int, ceil_mode: bool
-) -> int:
-    """Positions of a pooling window; with ``ceil_mode`` a last, partial one counts if it begins
-    inside the input or its left padding.
-    """
-    if not ceil_mode:
-        return conv_size(size, kernel, stride, padding, dilation)
-    span = size + 2 * padding - dilation * (kernel - 1) - 1
-    positions = -(-span // stride) + 1
-    return positions - 1 if (positions - 1) * stride >= size + padding else positions
 
 
 def _at(values: Sequence[int], axis: int) -> int:

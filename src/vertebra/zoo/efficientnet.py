@@ -13,7 +13,6 @@ Batch norm is torchvision's: eps 1e-5 and momentum 0.1, from b5 on 1e-3 and 0.01
 the latter everywhere, timm the former.
 """
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -21,6 +20,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from vertebra.anatomy.arithmetic import compound_scale, scaled_depth
 from vertebra.core import VertebraError
 from vertebra.nn import (
     Backbone,
@@ -56,8 +56,6 @@ TABLE_1 = (
     Line(6, 320, 1, 1, 3),
 )
 RESOLUTION = 224
-# Equation 3: what depth, width and resolution are multiplied by for each unit of phi.
-ALPHA, BETA, GAMMA = 1.2, 1.1, 1.15
 PHI_LIMIT = 16  # each unit doubles the work
 
 
@@ -106,8 +104,9 @@ def specialise(row: EfficientNetRow, options: Mapping[str, Any]) -> EfficientNet
         raise VertebraError(
             f"option 'phi' of efficientnet takes -{PHI_LIMIT} to {PHI_LIMIT}, got {phi}"
         )
-    size = round(RESOLUTION * GAMMA**phi)
-    return replace(row, width=BETA**phi, depth=ALPHA**phi, input_size=(3, size, size))
+    scale = compound_scale(phi)
+    size = round(RESOLUTION * scale.resolution)
+    return replace(row, width=scale.width, depth=scale.depth, input_size=(3, size, size))
 
 
 def plan(row: EfficientNetRow) -> list[Block]:
@@ -120,7 +119,7 @@ def plan(row: EfficientNetRow) -> list[Block]:
         replace(
             line,
             channels=round_channels(line.channels * row.width),
-            repeats=line.repeats if line in kept else math.ceil(line.repeats * row.depth),
+            repeats=line.repeats if line in kept else scaled_depth(line.repeats, row.depth),
         )
         for line in TABLE_1
     ]

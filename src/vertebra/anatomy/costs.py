@@ -1,0 +1,184 @@
+"""What operations other than convolutions and matrix products cost, as tables of rules.
+
+``FULL`` counts operations on numbers. A product itself is counted in :mod:`.macs`; here stands what
+it does besides. Rules, by element of the output unless said otherwise:
+
+- sum, difference, product, quotient, power, root, exponential, logarithm, comparison: 1 each;
+- activations by what they are made of: ReLU 1, leaky ReLU 2, ReLU6 2, sigmoid 4 (negation,
+  exponential, addition, division), SiLU 5, GELU 5 (a scaling, the error function, an addition, two
+  products), hard sigmoid 4, hard swish 5, softplus 3, mish 5, ELU 3;
+- bias of a convolution or linear layer: 1;
+- batch norm with kept statistics: 2 (a subtraction and a multiply-accumulate; scale and shift are
+  constants then); norms that measure their input: 5 with learnt scale and shift, 4 without (a sum
+  for the mean; a difference and a square for the variance; a product; a multiply-accumulate);
+- softmax: 5 (maximum, difference, exponential, sum, quotient);
+- maximum over a window of k: k - 1 comparisons; average over one: k; a sum, mean or maximum over
+  dimensions and adaptive pooling: 1 for each element that goes in, variance 3;
+- bilinear interpolation 4, bicubic 16;
+- fused attention: 1 for each number of the queries (the scaling), 5 for each score (the softmax), 1
+  more if a mask is added;
+- views, copies, padding, look-ups by index, constants, random numbers: 0.
+
+``FVCORE`` is what fvcore's ``FlopCountAnalysis`` adds to products (fvcore 0.1.5, flop_count.py).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from vertebra.anatomy.graph import ATTENTIONS, FRESH, WRITTEN, Graph, Node
+
+Rule = Callable[[Graph, Node], int]
+
+
+def _made(graph: Graph, node: Node) -> int:
+    """Elements of the first output."""
+    return math.prod(graph.values[node.outputs[0]].shape)
+
+
+def _given(graph: Graph, node: Node) -> int:
+    """Elements of the first operand."""
+    return math.prod(graph.values[node.inputs[0]].shape)
+
+
+def _each(operations: int) -> Rule:
+    return lambda graph, node: operations * _made(graph, node)
+
+
+def _each_given(operations: int) -> Rule:
+    return lambda graph, node: operations * _given(graph, node)
+
+
+def _bias(graph: Graph, node: Node) -> int:
+    return _made(graph, node) if node.operands.get("bias") else 0
+
+
+def _own_statistics(graph: Graph, node: Node) -> int:
+    return (5 if node.operands.get("weight") else 4) * _made(graph, node)
+
+
+def measures(node: Node) -> bool:
+    """Whether a batch norm takes its statistics from its input, as instance norm does."""
+    if node.name.endswith("no_training"):
+        return False
+    return bool(node.attributes.get("training", not node.operands.get("running_mean")))
+
+
+def _batch_norm(graph: Graph, node: Node) -> int:
+    return _own_statistics(graph, node) if measures(node) else 2 * _made(graph, node)
+
+
+def _batch_norm_of_fvcore(graph: Graph, node: Node) -> int:
+    if measures(node):
+        return _own_statistics(graph, node)
+    return (2 if node.operands.get("weight") else 1) * _made(graph, node)
+
+
+def _window(node: Node) -> int:
+    kernel = list(node.attributes["kernel_size"])
+    axes = int(node.name.split("pool")[1][0])
+    return math.prod(kernel) if len(kernel) == axes else int(kernel[0]) ** axes
+
+
+def _max_pool(graph: Graph, node: Node) -> int:
+    return (_window(node) - 1) * _made(graph, node)
+
+
+def _avg_pool(graph: Graph, node: Node) -> int:
+    return _window(node) * _made(graph, node)
+
+
+def _attention(graph: Graph, node: Node) -> int:
+    query, key = (graph.values[node.operands[name][0]].shape for name in ("query", "key"))
+    scores = math.prod(query[:-1]) * key[-2]
+    masked = 1 if node.operands.get("attn_mask") or node.operands.get("attn_bias") else 0
+    return math.prod(query) + (5 + masked) * scores
+
+
+def _mean_of_fvcore(graph: Graph, node: Node) -> int:
+    """Adaptive pooling to one position, which PyTorch runs as this very mean."""
+    pooled = node.attributes.get("dim") == [-1, -2] and node.attributes.get("keepdim")
+    return _given(graph, node) if pooled else 0
+
+
+_OPERATIONS = {
+    1: """
+       add sub rsub mul div neg abs sign pow square sqrt rsqrt exp expm1 log log1p log2 sin cos erf
+       reciprocal maximum minimum clamp_min clamp_max floor ceil round remainder fmod relu tanh
+       lt le gt ge eq ne logical_and logical_or logical_not logical_xor bitwise_not bitwise_and
+       bitwise_or floor_divide atan2 heaviside cumsum
+       """,
+    2: "clamp hardtanh leaky_relu _prelu_kernel prelu addcmul addcdiv lerp threshold",
+    3: "softplus elu celu selu log_sigmoid_forward",
+    4: "sigmoid hardsigmoid upsample_bilinear2d grid_sampler_2d",
+    5: "silu gelu hardswish mish _softmax _safe_softmax _log_softmax",
+    16: "upsample_bicubic2d",
+}
+_OPERATIONS_ON_INPUT = {
+    1: """
+       sum mean amax amin max min argmax argmin any all prod logsumexp linalg_vector_norm norm
+       _adaptive_avg_pool2d adaptive_avg_pool2d _adaptive_avg_pool3d adaptive_max_pool2d col2im
+       """,
+    3: "var var_mean std std_mean",
+}
+_BATCH_NORMS = (
+    "native_batch_norm",
+    "_native_batch_norm_legit",
+    "_native_batch_norm_legit_no_training",
+)
+FULL: dict[str, Rule] = {
+    **{name: _each(n) for n, names in _OPERATIONS.items() for name in names.split()},
+    **{name: _each_given(n) for n, names in _OPERATIONS_ON_INPUT.items() for name in names.split()},
+    **dict.fromkeys(("native_layer_norm", "native_group_norm"), _own_statistics),
+    **dict.fromkeys(_BATCH_NORMS, _batch_norm),
+    **dict.fromkeys(
+        ("max_pool2d_with_indices", "max_pool3d_with_indices", "max_pool1d"), _max_pool
+    ),
+    **dict.fromkeys(("avg_pool1d", "avg_pool2d", "avg_pool3d"), _avg_pool),
+    "convolution": _bias,
+    **dict.fromkeys(("addmm", "addmv", "baddbmm", "addbmm"), _each(1)),
+    **dict.fromkeys(ATTENTIONS, _attention),
+}
+
+FVCORE: dict[str, Rule] = {
+    **dict.fromkeys(("native_layer_norm", "native_group_norm"), _own_statistics),
+    **dict.fromkeys(_BATCH_NORMS, _batch_norm_of_fvcore),
+    "_adaptive_avg_pool2d": _each_given(1),
+    "adaptive_avg_pool2d": _each_given(1),
+    "mean": _mean_of_fvcore,
+    "upsample_nearest2d": _each(1),
+    "upsample_bilinear2d": _each(4),
+    "grid_sampler_2d": _each(4),
+}
+
+# No convolution and no matrix product, but what they cost depends on numbers, or has no rule here.
+UNPRICED = frozenset(
+    """
+    _upsample_bilinear2d_aa _upsample_bicubic2d_aa upsample_trilinear3d upsample_linear1d sort topk
+    _native_multi_head_attention _transformer_encoder_layer_fwd median kthvalue unique _unique2
+    bincount histc nonzero searchsorted bucketize
+    """.split()
+)
+
+# The same numbers under another shape or type, or numbers from nowhere: nothing that a reader of
+# layers would call one.
+VIEWS = FRESH | frozenset(
+    f"""
+    {WRITTEN}
+    view _unsafe_view reshape flatten t transpose permute movedim expand expand_as slice select
+    narrow split split_with_sizes chunk unbind unsqueeze squeeze as_strided diagonal view_as_real
+    view_as_complex clone copy contiguous _to_copy to detach alias lift_fresh resize set
+    empty empty_strided zeros ones full arange linspace eye scalar_tensor fill zero
+    """.split()
+)
+# Numbers moved about, or drawn.
+FREE = VIEWS | frozenset(
+    """
+    index_select index gather cat stack constant_pad_nd reflection_pad2d reflection_pad1d
+    replication_pad2d roll flip rot90 repeat masked_fill where embedding im2col unfold scatter
+    index_put slice_scatter select_scatter tril triu pixel_shuffle pixel_unshuffle channel_shuffle
+    native_channel_shuffle upsample_nearest2d upsample_nearest1d upsample_nearest3d native_dropout
+    bernoulli rand randn randint randperm normal uniform
+    """.split()
+)

@@ -1,0 +1,54 @@
+"""Multiply-accumulates of the backward pass: the products that the chain rule asks for.
+
+A convolution or matrix product has one product for each operand that needs a gradient, each as
+large as itself: so the first layer of a network costs two in all and any other three, and a frozen
+one less. What fused attention computes a second time rather than keep is not counted.
+"""
+
+from __future__ import annotations
+
+from vertebra.anatomy.graph import ATTENTIONS, FRESH, Graph, Node
+from vertebra.anatomy.macs import attention_products, products
+
+_OPERANDS = {
+    "convolution": ("input", "weight"),
+    "mm": ("self", "mat2"),
+    "bmm": ("self", "mat2"),
+    "mv": ("self", "vec"),
+    "dot": ("self", "tensor"),
+    "vdot": ("self", "other"),
+    "addmm": ("mat1", "mat2"),
+    "addmv": ("mat", "vec"),
+    "baddbmm": ("batch1", "batch2"),
+    "addbmm": ("batch1", "batch2"),
+}
+
+
+def backward_products(graph: Graph) -> list[int]:
+    """For each node the MACs of its part of the backward pass."""
+    learns = [value.trainable for value in graph.values]
+    costs = []
+    for node in graph.nodes:
+        if node.name not in FRESH and node.name != "detach":
+            after = any(learns[value] for value in node.inputs)
+            for value in node.outputs:
+                floating = graph.values[value].dtype.startswith(("float", "bfloat", "complex"))
+                learns[value] = after and floating
+        costs.append(_cost(graph, node, learns))
+    return costs
+
+
+def _cost(graph: Graph, node: Node, learns: list[bool]) -> int:
+    def wanted(name: str) -> bool:
+        return any(learns[value] for value in node.operands.get(name, ()))
+
+    if node.name in ATTENTIONS:
+        scores, weighted = attention_products(graph, node)
+        query, key, value = (wanted(name) for name in ("query", "key", "value"))
+        # The gradient of the scores serves queries and keys; each then takes a product of its own.
+        return weighted * (value + (query or key)) + scores * (query + key)
+    forward = products(graph, node)
+    if not forward:
+        return 0
+    # Attention in one operation runs without gradients only.
+    return forward * sum(wanted(name) for name in _OPERANDS.get(node.name, ()))

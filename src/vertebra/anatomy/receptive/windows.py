@@ -1,0 +1,184 @@
+"""Operations whose outputs see a window of neighbours: convolution, pooling, resizing, padding."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from vertebra.anatomy.receptive import spans
+from vertebra.anatomy.receptive.layout import Dim, plain
+from vertebra.anatomy.receptive.reach import Reach, compact, merged_away
+from vertebra.anatomy.receptive.spans import Integers, Span
+from vertebra.anatomy.receptive.step import Result, Shape, Step
+
+
+def convolution(step: Step) -> Result:
+    """Windows over the last dimensions; an output channel sees all channels of its group."""
+    reach = step.operand("input")
+    if reach is None or step.operand("weight") is not None:
+        return None  # kernels made from the image
+    attributes = step.attributes
+    if reach.layout[1].spatial:
+        if attributes.get("groups", 1) > 1:
+            return None
+        reach = merged_away(reach, 1)
+    transposed = bool(attributes.get("transposed"))
+    for axis, kernel in enumerate(step.shape_of("weight")[2:]):
+        stride, padding, dilation = (
+            each(attributes[key], axis) for key in ("stride", "padding", "dilation")
+        )
+        window = (kernel, stride, padding, dilation)
+        after = _window(reach, 2 + axis, step.shape, window, transposed)
+        if after is None:
+            return None
+        reach = after
+    return reach.relaid(1, plain(step.shape[1]))
+
+
+def each(values: Sequence[int] | int, axis: int) -> int:
+    """PyTorch takes one value for all axes, or one each."""
+    if isinstance(values, int):
+        return values
+    return values[axis] if len(values) > 1 else values[0]
+
+
+def _window(
+    reach: Reach,
+    dim: int,
+    shape: Shape,
+    window: tuple[int, int, int, int],
+    transposed: bool = False,
+) -> Reach | None:
+    """A window (kernel, stride, padding, dilation) along one dimension."""
+
+    def slid(span: Span) -> Span:
+        slide = spans.spread_out if transposed else spans.windowed
+        return slide(span, shape[dim], *window)
+
+    return reach if window[:3] == (1, 1, 0) else _along(reach, dim, shape[dim], slid)
+
+
+def _along(reach: Reach, dim: int, size: int, change: Callable[[Span], Span]) -> Reach | None:
+    """One dimension changed to ``size``.
+
+    None unless the dimension is one whole axis of the map, or carries no positions.
+    """
+    if not reach.layout[dim].tells:
+        return reach.relaid(dim, plain(size))
+    reach = compact(reach)
+    axis = reach.filled_by(dim)
+    if axis is None:
+        return None
+    factor = replace(reach.layout[dim].factors[0], extent=size, step=1)
+    return reach.along(axis, change(reach.spans[axis])).relaid(dim, Dim((factor,)))
+
+
+def pooling(step: Step) -> Result:
+    """Windows over as many of the last dimensions as the kernel has."""
+    reach: Reach | None = step.first
+    attributes, rank = step.attributes, len(step.shape)
+    kernel = attributes["kernel_size"]
+    axes = int(step.node.name.split("pool")[1][0])
+    for axis in range(axes):
+        window = (
+            each(kernel, axis),
+            each(attributes.get("stride") or kernel, axis),  # PyTorch's default: the kernel
+            each(attributes.get("padding") or 0, axis),
+            each(attributes.get("dilation") or 1, axis),
+        )
+        if reach is not None:
+            reach = _window(reach, rank - axes + axis, step.shape, window)
+    return reach
+
+
+# From positions before and after: (after, n), the positions that each new one is made of.
+Taps = Callable[[int, int], Integers]
+
+
+def adaptive_pooling(step: Step) -> Result:
+    """Output ``i`` of ``m`` sees inputs floor(i n / m) to ceil((i + 1) n / m) - 1."""
+
+    def taps(before: int, after: int) -> Integers:
+        begin = np.arange(after) * before // after
+        end = -(-(np.arange(after) + 1) * before // after)
+        longest = int((end - begin).max())
+        made: Integers = np.minimum(begin[:, None] + np.arange(longest), end[:, None] - 1)
+        return made
+
+    return _resampled(step, taps)
+
+
+def _resampled(step: Step, taps: Taps) -> Reach | None:
+    """The last two dimensions resized."""
+
+    def resized(span: Span, after: int) -> Span:
+        before = len(span)
+        if before == after:
+            return span
+        if "pool" in step.node.name and before % after == 0:
+            return spans.windowed(span, after, before // after, before // after, 0, 1)
+        return spans.resized(span, taps(before, after))
+
+    reach: Reach | None = step.first
+    rank = len(step.shape)
+    for dim in (rank - 2, rank - 1):
+        if reach is not None and step.shape[dim] == 1:
+            reach = merged_away(reach, dim).relaid(dim, plain(1))
+        elif reach is not None:
+            size = step.shape[dim]
+            reach = _along(reach, dim, size, functools.partial(resized, after=size))
+    return reach
+
+
+def interpolation(step: Step) -> Result:
+    """Each output from the positions around it: one (nearest), two (linear), four (cubic)."""
+    operation, aligned = step.node.name, bool(step.attributes.get("align_corners"))
+
+    def taps(before: int, after: int) -> Integers:
+        places = np.arange(after)
+        if "nearest" in operation:
+            return (places * before // after)[:, None]
+        if aligned:
+            centre = places * (before - 1) / max(after - 1, 1)
+        else:
+            centre = (places + 0.5) * before / after - 0.5
+        if "bilinear" in operation:
+            centre, around = centre.clip(min=0), np.arange(2)
+        else:
+            around = np.arange(-1, 3)
+        # Right on a position, all others have weight zero.
+        exact = np.abs(centre - centre.round()) < 1e-9
+        base = np.where(exact, centre.round(), np.floor(centre)).astype(np.int64)
+        made = base[:, None] + around * ~exact[:, None]
+        clipped: Integers = made.clip(0, before - 1)
+        return clipped
+
+    return _resampled(step, taps)
+
+
+def padding(step: Step) -> Result:
+    """Constants around the last dimensions, which PyTorch lists from the last one back."""
+    reach: Reach | None = step.first
+    pad = step.attributes["pad"]
+    for place in range(len(pad) // 2):
+        before, after = pad[2 * place : 2 * place + 2]
+        dim = len(step.shape) - 1 - place
+        if reach is not None and (before, after) != (0, 0):
+            padded = functools.partial(spans.padded, before=before, after=after)
+            reach = _along(reach, dim, step.shape[dim], padded)
+    return reach
+
+
+def rolling(step: Step) -> Result:
+    """Cyclic shifts of whole axes."""
+    reach: Reach | None = step.first
+    dims = step.attributes.get("dims") or []
+    for shift, dim in zip(step.attributes["shifts"], dims, strict=False):
+        if reach is not None:
+            rolled = functools.partial(spans.rolled, shift=shift)
+            place = dim % len(step.shape)
+            reach = _along(reach, place, step.shape[place], rolled)
+    return reach if dims else None
