@@ -8,19 +8,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from vertebra.anatomy.capture import capture
 from vertebra.anatomy.costs import VIEWS
 from vertebra.anatomy.gradients import backward_products
 from vertebra.anatomy.graph import Graph, ModuleCall, Node
+from vertebra.anatomy.inputs import Shape, described, explained
 from vertebra.anatomy.macs import check_convention, count, subtotals
 from vertebra.anatomy.receptive import Fields, ReceptiveField, receptive_fields
-from vertebra.core import VertebraError
 from vertebra.nn import Backbone
-
-Shape = tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -259,13 +256,9 @@ def dissect(
             on such inputs.
     """
     check_convention(convention)
-    if inputs is None:
-        given = [((batch, *_input_size(model, input_size)), torch.float32)]
-    elif input_size is None and batch == 1:
-        given = [_described(one) for one in inputs]
-    else:
-        raise VertebraError("give either inputs, which hold the batch, or input_size and batch")
-    graph = _captured(model, given)
+    given = described(model, input_size, batch, inputs)
+    with explained(model, given):
+        graph = capture(model, given)
     return Anatomy(
         input_shape=given[0][0] if given else (),
         graph=graph,
@@ -273,42 +266,6 @@ def dissect(
         convention=convention,
         parts=tuple(_parts(model)),
     )
-
-
-def _input_size(model: nn.Module, given: Sequence[int] | None) -> Shape:
-    size = given if given is not None else getattr(model, "input_size", None)
-    if size is None:
-        raise VertebraError(f"{type(model).__name__} does not say its input size; give input_size")
-    try:
-        numbers = tuple(int(extent) for extent in size)
-    except (TypeError, ValueError):
-        raise VertebraError(f"input_size should be like (3, 224, 224), got {size!r}") from None
-    if not numbers or min(numbers) < 1:
-        raise VertebraError(f"input_size should be like (3, 224, 224), got {size!r}")
-    return numbers
-
-
-def _described(given: Tensor | Sequence[int]) -> tuple[Shape, torch.dtype]:
-    """Shape and type of one argument of the forward."""
-    if isinstance(given, Tensor):
-        return tuple(given.shape), given.dtype
-    try:
-        return tuple(int(extent) for extent in given), torch.float32
-    except (TypeError, ValueError):
-        text = f"each of inputs should be a tensor or a shape like (1, 3, 224, 224), got {given!r}"
-        raise VertebraError(text) from None
-
-
-def _captured(model: nn.Module, given: Sequence[tuple[Shape, torch.dtype]]) -> Graph:
-    try:
-        return capture(model, given)
-    except VertebraError:
-        raise
-    except (RuntimeError, ValueError, TypeError, IndexError, AssertionError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        shapes = " and ".join(str(shape) for shape, _ in given)
-        text = f"{type(model).__name__} cannot run on an input of shape {shapes}: {reason}"
-        raise VertebraError(text) from error
 
 
 def _parts(model: nn.Module) -> Iterator[tuple[str, str]]:

@@ -1,10 +1,4 @@
-"""One run of a network on tensors without numbers, written down operation by operation.
-
-The tensors say that they lie on the CPU, so that everything that asks for a device (autocast,
-attention's choice of kernel) does as it would there; shapes are computed by :mod:`.shapes` and
-PyTorch's meta kernels. ``FakeTensorMode`` would do as much, but loads the compiler: four seconds of
-imports (see docs/decisions).
-"""
+"""One run of a network on tensors without numbers, written down operation by operation."""
 
 from __future__ import annotations
 
@@ -15,11 +9,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves, tree_map_only
+from torch.utils._pytree import tree_leaves
 
 from vertebra.anatomy.graph import WRITTEN, Graph, ModuleCall, Node, Value
-from vertebra.anatomy.shapes import shapes_of
+from vertebra.anatomy.shape_only import ShapeMode, ShapeOnly, in_mode, on_shapes, sketch, storage_of
 
 
 def capture(model: nn.Module, inputs: Sequence[tuple[tuple[int, ...], torch.dtype]]) -> Graph:
@@ -31,15 +24,15 @@ def capture(model: nn.Module, inputs: Sequence[tuple[tuple[int, ...], torch.dtyp
     that hides its matrix products.
     """
     # Inference mode would hand composite operations to the recorder undivided.
-    with torch.inference_mode(False), _evaluating(model), torch.enable_grad():
+    with torch.inference_mode(False), in_mode(model, training=False), torch.enable_grad():
         parameters = {
-            name: _sketch(p).requires_grad_(p.dtype.is_floating_point or p.dtype.is_complex)
+            name: sketch(p).requires_grad_(p.dtype.is_floating_point or p.dtype.is_complex)
             for name, p in model.named_parameters()
         }
         learnt = {name for name, p in model.named_parameters() if p.requires_grad}
-        buffers = {name: _sketch(b) for name, b in model.named_buffers()}
+        buffers = {name: sketch(b) for name, b in model.named_buffers()}
         arguments = tuple(
-            _ShapeOnly(torch.empty(shape, dtype=dtype, device="meta")) for shape, dtype in inputs
+            ShapeOnly(torch.empty(shape, dtype=dtype, device="meta")) for shape, dtype in inputs
         )
         recorder = _Recorder(parameters, learnt)
         entry = [recorder.new_value(argument) for argument in arguments]
@@ -54,45 +47,8 @@ def capture(model: nn.Module, inputs: Sequence[tuple[tuple[int, ...], torch.dtyp
         )
 
 
-class _ShapeOnly(torch.Tensor):
-    """A tensor on the CPU that has shape, strides and type but no numbers.
-
-    ``meta`` is its twin on the meta device, on which shapes are computed.
-    """
-
-    meta: Tensor
-
-    @staticmethod
-    def __new__(cls, meta: Tensor) -> _ShapeOnly:
-        made: _ShapeOnly = torch.Tensor._make_wrapper_subclass(
-            cls,
-            meta.shape,
-            strides=meta.stride(),
-            storage_offset=meta.storage_offset(),
-            dtype=meta.dtype,
-            device=torch.device("cpu"),
-        )
-        made.meta = meta
-        return made
-
-    def __init__(self, meta: Tensor) -> None:
-        pass
-
-    @classmethod
-    def __torch_dispatch__(  # type: ignore[override]
-        cls, func: Any, types: Any, args: Any = (), kwargs: Any = None
-    ) -> Any:
-        raise RuntimeError(f"{func} ran on a tensor without numbers outside of its capture")
-
-
-class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class _Recorder(ShapeMode):
     """Writes down every operation below autograd, with an id for every tensor it makes."""
-
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        # PyTorch would wrap our method in a guard against compilation, which loads the whole
-        # compiler: four seconds of imports to look at a network that nobody compiles.
-        return False
 
     def __init__(self, parameters: Mapping[str, Tensor], learnt: Collection[str]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -116,7 +72,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._alive.append(tensor)
         self._ids[id(tensor)] = len(self.values)
         dtype = _name(tensor.dtype)
-        storage = self._storages.setdefault(_storage(tensor), len(self._storages))
+        storage = self._storages.setdefault(storage_of(tensor), len(self._storages))
         shape = tuple(tensor.shape)
         self.values.append(Value(shape, dtype, parameter, trainable, storage))
         return len(self.values) - 1
@@ -150,7 +106,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """Run ``func`` on shapes and record it, unless it makes no tensor."""
         kwargs = dict(kwargs or {})
         operands, attributes = self._bind(func, args, kwargs)
-        result = _on_shapes(func, args, kwargs)
+        result = on_shapes(func, args, kwargs)
         made = [leaf for leaf in tree_leaves(result) if isinstance(leaf, Tensor)]
         if made:
             outputs = tuple(self.new_value(tensor) for tensor in made)
@@ -188,50 +144,6 @@ def _plain(value: Any) -> Any:
 @functools.cache
 def _name(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
-
-
-def _storage(tensor: Tensor) -> int:
-    """What identifies the memory of a tensor while it lives."""
-    meta = tensor.meta if isinstance(tensor, _ShapeOnly) else tensor
-    return int(meta.untyped_storage()._cdata)
-
-
-def _sketch(tensor: Tensor) -> Tensor:
-    """The tensor's shape in the plain layout: what a network is does not depend on its layout."""
-    return _ShapeOnly(torch.empty(tensor.shape, dtype=tensor.dtype, device="meta"))
-
-
-def _on_shapes(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """Run one operation on the meta twins of its arguments and wrap what it makes.
-
-    What an in-place operation returns is the argument itself, as it would be.
-    """
-    wrapped: dict[int, Tensor] = {}
-
-    def to_meta(tensor: Tensor) -> Tensor:
-        meta = tensor.meta if isinstance(tensor, _ShapeOnly) else tensor.to("meta")
-        wrapped[id(meta)] = tensor
-        return meta
-
-    def from_meta(meta: Tensor) -> Tensor:
-        return wrapped[id(meta)] if id(meta) in wrapped else _ShapeOnly(meta)
-
-    if "device" in kwargs:
-        kwargs = {**kwargs, "device": torch.device("meta")}
-    args, kwargs = tree_map_only(Tensor, to_meta, (args, kwargs))
-    return tree_map_only(Tensor, from_meta, shapes_of(func, args, kwargs))
-
-
-@contextlib.contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode for the while, then each module's own mode again."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training
 
 
 @contextlib.contextmanager

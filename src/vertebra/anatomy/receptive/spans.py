@@ -1,9 +1,9 @@
 """What the positions along one axis of a map see of the input: an interval of pixels each.
 
 Two answers are carried side by side. The intervals themselves, cut to the image, hold for every
-single position. The rule is the one that papers quote: size, jump and start for all positions alike,
-also beyond the border, where a field reaches into the padding. It ends where positions begin to
-differ, as after windows of attention, upsampling or a sum over everything.
+single position. The rule is the one that papers quote: size, jump and start for all positions
+alike, also beyond the border, where a field reaches into the padding. It ends where positions begin
+to differ, as after windows of attention, upsampling or a sum over everything.
 """
 
 from __future__ import annotations

@@ -1,0 +1,184 @@
+"""A step of training, or an inference, rehearsed on tensors without numbers for its memory.
+
+Python and autograd keep and drop the shape-only tensors exactly as they would keep and drop real
+ones, so the sum over all storages that are alive is what an allocator would have handed out. What
+the kernels themselves borrow while they run (convolution's workspace, a packed copy of a weight) is
+not in it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import weakref
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
+
+from vertebra.anatomy.shape_only import ShapeMode, ShapeOnly, in_mode, on_shapes, sketch
+
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Held:
+    """Bytes that a rehearsal held.
+
+    ``given``: parameters, buffers and inputs.
+    ``activations``: alive at the end of the forward, besides parameters, buffers and inputs.
+    ``by_module``: the same, by the path of the module that made them. ``peak``: the most at any
+    time, with what was given and, in training, the gradients so far.
+    """
+
+    given: int
+    activations: int
+    by_module: Mapping[str, int]
+    peak: int
+
+
+class _Ledger(ShapeMode):
+    """Counts the bytes of every storage from its first tensor to its last."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.live = 0
+        self.peak = 0
+        self.stack: list[str] = [""]
+        # Storages alive, by identity: bytes and the path of the module that made them.
+        self.held: dict[int, tuple[int, str]] = {}
+
+    def enter(self, tensor: Tensor) -> None:
+        """Count the storage of a tensor, unless it is known."""
+        meta = tensor.meta if isinstance(tensor, ShapeOnly) else tensor
+        storage = meta.untyped_storage()
+        identity = int(storage._cdata)
+        if identity in self.held:
+            return
+        self.held[identity] = (storage.nbytes(), self.stack[-1])
+        self.live += storage.nbytes()
+        self.peak = max(self.peak, self.live)
+        weakref.finalize(storage, self._leave, identity).atexit = False
+
+    def _leave(self, identity: int) -> None:
+        self.live -= self.held.pop(identity)[0]
+
+    def __torch_dispatch__(
+        self,
+        func: Any,
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """Run ``func`` on shapes and count what it makes."""
+        result = on_shapes(func, args, dict(kwargs or {}))
+        for leaf in tree_leaves(result):
+            if isinstance(leaf, Tensor):
+                self.enter(leaf)
+        return result
+
+
+def rehearse_training(
+    model: nn.Module,
+    inputs: Sequence[tuple[Shape, torch.dtype]],
+    autocast: torch.dtype | None,
+    loss: Callable[[Any], Tensor],
+) -> Held:
+    """Forward, loss and backward in training mode; gradients start unset, as after ``zero_grad``.
+
+    ``loss`` maps what the model gives to a number. The forward runs under autocast to ``autocast``.
+    """
+    with _stage(model, inputs, training=True) as (ledger, run, given):
+        with torch.enable_grad():
+            with _autocast(autocast):
+                total = loss(run())
+            activations, by_module = _kept(ledger, given)
+            total.backward()  # type: ignore[no-untyped-call]
+        return Held(_bytes(given), activations, by_module, ledger.peak)
+
+
+def rehearse_inference(
+    model: nn.Module,
+    inputs: Sequence[tuple[Shape, torch.dtype]],
+    autocast: torch.dtype | None,
+) -> Held:
+    """One forward in evaluation mode without gradients."""
+    with _stage(model, inputs, training=False) as (ledger, run, given):
+        with torch.no_grad(), _autocast(autocast):
+            outputs = run()
+        activations, by_module = _kept(ledger, given)
+        del outputs
+        return Held(_bytes(given), activations, by_module, ledger.peak)
+
+
+@contextlib.contextmanager
+def _stage(
+    model: nn.Module, inputs: Sequence[tuple[Shape, torch.dtype]], *, training: bool
+) -> Iterator[tuple[_Ledger, Callable[[], Any], list[Tensor]]]:
+    """A ledger that runs, a call of the model, and everything that was there before it."""
+    with torch.inference_mode(False), in_mode(model, training=training):
+        ledger = _Ledger()
+        state: dict[str, Tensor] = {
+            name: sketch(p).requires_grad_(p.requires_grad) for name, p in model.named_parameters()
+        }
+        state.update((name, sketch(b)) for name, b in model.named_buffers())
+        arguments = tuple(
+            ShapeOnly(torch.empty(shape, dtype=dtype, device="meta")) for shape, dtype in inputs
+        )
+        for tensor in (*state.values(), *arguments):
+            ledger.enter(tensor)
+        given = [*state.values(), *arguments]
+
+        def run() -> Any:
+            return torch.func.functional_call(model, state, arguments)
+
+        with _following(model, ledger), ledger:
+            yield ledger, run, given
+
+
+@contextlib.contextmanager
+def _following(model: nn.Module, ledger: _Ledger) -> Iterator[None]:
+    """Tell the ledger which module runs, from hooks that are taken off again."""
+    handles = []
+    try:
+        for path, module in model.named_modules():
+
+            def before(_module: nn.Module, _args: Any, path: str = path) -> None:
+                ledger.stack.append(path)
+
+            def after(_module: nn.Module, _args: Any, _output: Any) -> None:
+                ledger.stack.pop()
+
+            handles.append(module.register_forward_pre_hook(before))
+            handles.append(module.register_forward_hook(after))
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _autocast(dtype: torch.dtype | None) -> contextlib.AbstractContextManager[Any]:
+    return torch.autocast("cpu", dtype) if dtype is not None else contextlib.nullcontext()
+
+
+def _identities(tensors: Sequence[Tensor]) -> set[int]:
+    metas = [t.meta if isinstance(t, ShapeOnly) else t for t in tensors]
+    return {int(meta.untyped_storage()._cdata) for meta in metas}
+
+
+def _bytes(tensors: Sequence[Tensor]) -> int:
+    """Of everything that the rehearsal began with; counted once where storages are shared."""
+    metas = [t.meta if isinstance(t, ShapeOnly) else t for t in tensors]
+    sizes = {int(m.untyped_storage()._cdata): m.untyped_storage().nbytes() for m in metas}
+    return sum(sizes.values())
+
+
+def _kept(ledger: _Ledger, given: Sequence[Tensor]) -> tuple[int, dict[str, int]]:
+    before = _identities(given)
+    by_module: dict[str, int] = {}
+    for identity, (size, path) in ledger.held.items():
+        if identity not in before:
+            by_module[path] = by_module.get(path, 0) + size
+    return sum(by_module.values()), by_module

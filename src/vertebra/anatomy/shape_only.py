@@ -1,0 +1,103 @@
+"""Tensors that have shape, strides and type but no numbers, and operations on them.
+
+They say that they lie on the CPU, so that everything that asks for a device (autocast, attention's
+choice of kernel) does as it would there; shapes are computed by :mod:`.shapes` and PyTorch's meta
+kernels. ``FakeTensorMode`` would do as much, but loads the compiler: four seconds of imports (see
+docs/decisions).
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_map_only
+
+from vertebra.anatomy.shapes import shapes_of
+
+
+class ShapeOnly(torch.Tensor):
+    """A tensor on the CPU that has shape, strides and type but no numbers.
+
+    ``meta`` is its twin on the meta device, on which shapes are computed.
+    """
+
+    meta: Tensor
+
+    @staticmethod
+    def __new__(cls, meta: Tensor) -> ShapeOnly:
+        """Wrap a meta tensor."""
+        made: ShapeOnly = torch.Tensor._make_wrapper_subclass(
+            cls,
+            meta.shape,
+            strides=meta.stride(),
+            storage_offset=meta.storage_offset(),
+            dtype=meta.dtype,
+            device=torch.device("cpu"),
+        )
+        made.meta = meta
+        return made
+
+    @classmethod
+    def __torch_dispatch__(  # type: ignore[override]
+        cls, func: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        raise RuntimeError(f"{func} ran on a tensor without numbers outside of its capture")
+
+
+class ShapeMode(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Runs every operation on shapes; what its subclasses want to know of it, they override."""
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        # PyTorch would wrap our method in a guard against compilation, which loads the whole
+        # compiler: four seconds of imports to look at a network that nobody compiles.
+        return False
+
+
+def sketch(tensor: Tensor) -> Tensor:
+    """The tensor's shape in the plain layout: what a network is does not depend on its layout."""
+    return ShapeOnly(torch.empty(tensor.shape, dtype=tensor.dtype, device="meta"))
+
+
+def storage_of(tensor: Tensor) -> int:
+    """What identifies the memory of a tensor while it lives."""
+    meta = tensor.meta if isinstance(tensor, ShapeOnly) else tensor
+    return int(meta.untyped_storage()._cdata)
+
+
+def on_shapes(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Run one operation on the meta twins of its arguments and wrap what it makes.
+
+    What an in-place operation returns is the argument itself, as it would be.
+    """
+    wrapped: dict[int, Tensor] = {}
+
+    def to_meta(tensor: Tensor) -> Tensor:
+        meta = tensor.meta if isinstance(tensor, ShapeOnly) else tensor.to("meta")
+        wrapped[id(meta)] = tensor
+        return meta
+
+    def from_meta(meta: Tensor) -> Tensor:
+        return wrapped[id(meta)] if id(meta) in wrapped else ShapeOnly(meta)
+
+    if "device" in kwargs:
+        kwargs = {**kwargs, "device": torch.device("meta")}
+    args, kwargs = tree_map_only(Tensor, to_meta, (args, kwargs))
+    return tree_map_only(Tensor, from_meta, shapes_of(func, args, kwargs))
+
+
+@contextlib.contextmanager
+def in_mode(model: nn.Module, *, training: bool) -> Iterator[None]:
+    """Training or evaluation mode for the while, then each module's own mode again."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.train(training)
+    try:
+        yield
+    finally:
+        for module, own in modes:
+            module.training = own
