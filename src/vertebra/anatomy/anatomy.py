@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,51 +10,13 @@ from typing import Any
 from torch import Tensor, nn
 
 from vertebra.anatomy.capture import capture
-from vertebra.anatomy.costs import VIEWS
 from vertebra.anatomy.gradients import backward_products
-from vertebra.anatomy.graph import Graph, ModuleCall, Node
+from vertebra.anatomy.graph import Graph
 from vertebra.anatomy.inputs import Shape, described, explained
+from vertebra.anatomy.layers import Layer, Part, Rows, operation_name
 from vertebra.anatomy.macs import check_convention, count, subtotals
 from vertebra.anatomy.receptive import Fields, ReceptiveField, receptive_fields
 from vertebra.nn import Backbone
-
-
-@dataclass(frozen=True)
-class Layer:
-    """One module without children, or one operation that a larger module does itself.
-
-    Shapes include the batch. ``params`` counts a parameter where it is used first. ``macs`` is for
-    the whole batch. ``receptive_field`` is that of the output, None where it is no map.
-    """
-
-    name: str
-    kind: str
-    input_shape: Shape
-    output_shape: Shape
-    params: int
-    macs: int
-    receptive_field: ReceptiveField | None
-
-
-@dataclass(frozen=True)
-class Stage:
-    """One part of the network, such as the stem or a stage, summed over its layers."""
-
-    name: str
-    output_shape: Shape
-    params: int
-    macs: int
-    receptive_field: ReceptiveField | None
-
-
-@dataclass(frozen=True)
-class _Group:
-    """The nodes of one layer, by their places in the graph."""
-
-    name: str
-    kind: str
-    nodes: range
-    call: ModuleCall | None
 
 
 @dataclass(frozen=True)
@@ -111,7 +72,7 @@ class Anatomy:
 
         Their common field is the union; see Araujo et al., 2019, "alignment".
         """
-        return tuple(dict.fromkeys(_name(node) for node in self._fields.misaligned))
+        return tuple(dict.fromkeys(operation_name(node) for node in self._fields.misaligned))
 
     @functools.cached_property
     def fingerprint(self) -> str:
@@ -119,35 +80,32 @@ class Anatomy:
         return self.graph.fingerprint()
 
     @functools.cached_property
+    def bytes_moved(self) -> int:
+        """What all operations read and write, each from and to memory; see :class:`Layer`."""
+        return self._rows.moved(range(len(self.graph.nodes)))
+
+    @property
+    def intensity(self) -> float:
+        """MACs for each byte moved."""
+        return self.macs / self.bytes_moved if self.bytes_moved else 0.0
+
+    @functools.cached_property
     def layers(self) -> tuple[Layer, ...]:
         """Every layer in the order in which it ran.
 
         Modules that compute nothing are left out, and views that a larger module takes itself.
         """
-        first_use = self._first_uses()
-        layers = ((self._layer(group, first_use), group) for group in self._groups())
-        return tuple(layer for layer, group in layers if layer.params or not _is_view(group))
+        return tuple(self._rows.layers())
 
     @functools.cached_property
-    def stages(self) -> tuple[Stage, ...]:
+    def stages(self) -> tuple[Part, ...]:
         """Stem, stages and head of a backbone; the top-level children of any other module."""
-        stages = []
-        for name, path in self.parts:
-            calls = [call for call in self.graph.calls if call.path == path and call.outputs]
-            if not calls or calls[-1].start == calls[-1].end:
-                continue
-            layers = [layer for layer in self.layers if f"{layer.name}.".startswith(f"{path}.")]
-            output = calls[-1].outputs[0]
-            stages.append(
-                Stage(
-                    name=name,
-                    output_shape=self.graph.values[output].shape,
-                    params=sum(layer.params for layer in layers),
-                    macs=sum(layer.macs for layer in layers),
-                    receptive_field=self._fields.of_value.get(output),
-                )
-            )
-        return tuple(stages)
+        parts = (self._rows.part(name, path) for name, path in self.parts)
+        return tuple(part for part in parts if part is not None)
+
+    def at_depth(self, depth: int) -> tuple[Part, ...]:
+        """Modules down to ``depth`` names in their path: 1 for the top-level children."""
+        return tuple(self._rows.at_depth(depth))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data under the names of this class, as ``--json`` prints it."""
@@ -158,6 +116,7 @@ class Anatomy:
             "macs": self.macs,
             "backward_macs": self.backward_macs,
             "subtotals": self.subtotals,
+            "bytes_moved": self.bytes_moved,
             "convention": self.convention,
             "partial": list(self.partial),
             "receptive_field": _field_dict(self.receptive_field),
@@ -175,61 +134,9 @@ class Anatomy:
     def _fields(self) -> Fields:
         return receptive_fields(self.graph)
 
-    def _groups(self) -> Iterator[_Group]:
-        """Nodes layer by layer: those of one leaf call together, every other node by itself."""
-        leaf_at: dict[int, ModuleCall] = {}
-        for call in self.graph.calls:
-            if call.leaf:
-                leaf_at.update(dict.fromkeys(range(call.start, call.end), call))
-        index = 0
-        while index < len(self.graph.nodes):
-            node = self.graph.nodes[index]
-            if index in leaf_at:
-                call = leaf_at[index]
-                yield _Group(call.path, call.kind, range(index, call.end), call)
-                index = call.end
-            else:
-                yield _Group(_name(node), node.name.strip("_"), range(index, index + 1), None)
-                index += 1
-
-    def _layer(self, group: _Group, first_use: dict[int, int]) -> Layer:
-        values, call = self.graph.values, group.call
-        nodes = [self.graph.nodes[index] for index in group.nodes]
-        inputs = call.inputs if call else nodes[0].inputs
-        output = call.outputs[0] if call and call.outputs else nodes[-1].outputs[0]
-        parameters = {
-            value
-            for node in nodes
-            for value in node.inputs
-            if value in first_use and first_use[value] == id(node)
-        }
-        return Layer(
-            name=group.name,
-            kind=group.kind,
-            input_shape=values[inputs[0]].shape if inputs else (),
-            output_shape=values[output].shape,
-            params=sum(math.prod(values[value].shape) for value in parameters),
-            macs=sum(self._counts[index] or 0 for index in group.nodes),
-            receptive_field=self._fields.of_value.get(output),
-        )
-
-    def _first_uses(self) -> dict[int, int]:
-        """For each learnt parameter, the node that used it first."""
-        first: dict[int, int] = {}
-        for node in self.graph.nodes:
-            for value in node.inputs:
-                if self.graph.values[value].parameter is not None:
-                    first.setdefault(value, id(node))
-        return first
-
-
-def _name(node: Node) -> str:
-    """Of an operation that a larger module does itself."""
-    return f"{node.module}.{node.name.strip('_')}".lstrip(".")
-
-
-def _is_view(group: _Group) -> bool:
-    return group.call is None and group.kind in VIEWS
+    @functools.cached_property
+    def _rows(self) -> Rows:
+        return Rows(self.graph, self._counts, self._fields.of_value)
 
 
 def dissect(
@@ -290,6 +197,6 @@ def _field_dict(field: ReceptiveField | None) -> dict[str, Any] | None:
     }
 
 
-def _row_dict(row: Layer | Stage) -> dict[str, Any]:
+def _row_dict(row: Layer | Part) -> dict[str, Any]:
     plain = {**vars(row), "receptive_field": _field_dict(row.receptive_field)}
     return {key: list(value) if isinstance(value, tuple) else value for key, value in plain.items()}

@@ -12,7 +12,15 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from vertebra.anatomy.graph import WRITTEN, Graph, ModuleCall, Node, Value
-from vertebra.anatomy.shape_only import ShapeMode, ShapeOnly, in_mode, on_shapes, sketch, storage_of
+from vertebra.anatomy.shape_only import (
+    ShapeMode,
+    ShapeOnly,
+    collector_off,
+    in_mode,
+    on_shapes,
+    sketch,
+    storage_of,
+)
 
 
 def capture(model: nn.Module, inputs: Sequence[tuple[tuple[int, ...], torch.dtype]]) -> Graph:
@@ -24,7 +32,10 @@ def capture(model: nn.Module, inputs: Sequence[tuple[tuple[int, ...], torch.dtyp
     that hides its matrix products.
     """
     # Inference mode would hand composite operations to the recorder undivided.
-    with torch.inference_mode(False), in_mode(model, training=False), torch.enable_grad():
+    modes = (torch.inference_mode(False), in_mode(model, training=False), torch.enable_grad())
+    with contextlib.ExitStack() as stack:
+        for mode in (*modes, collector_off()):
+            stack.enter_context(mode)
         parameters = {
             name: sketch(p).requires_grad_(p.dtype.is_floating_point or p.dtype.is_complex)
             for name, p in model.named_parameters()

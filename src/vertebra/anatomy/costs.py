@@ -6,7 +6,8 @@ it does besides. Rules, by element of the output unless said otherwise:
 - sum, difference, product, quotient, power, root, exponential, logarithm, comparison: 1 each;
 - activations by what they are made of: ReLU 1, leaky ReLU 2, ReLU6 2, sigmoid 4 (negation,
   exponential, addition, division), SiLU 5, GELU 5 (a scaling, the error function, an addition, two
-  products), hard sigmoid 4, hard swish 5, softplus 3, mish 5, ELU 3;
+  products), GLU 5 (a sigmoid and a product), hard sigmoid 4, hard swish 5, softplus 3, mish 5,
+  ELU 3, hard shrinkage 1, soft shrinkage 2;
 - bias of a convolution or linear layer: 1;
 - batch norm with kept statistics: 2 (a subtraction and a multiply-accumulate; scale and shift are
   constants then); norms that measure their input: 5 with learnt scale and shift, 4 without (a sum
@@ -14,9 +15,10 @@ it does besides. Rules, by element of the output unless said otherwise:
 - softmax: 5 (maximum, difference, exponential, sum, quotient);
 - maximum over a window of k: k - 1 comparisons; average over one: k; a sum, mean or maximum over
   dimensions and adaptive pooling: 1 for each element that goes in, variance 3;
-- bilinear interpolation 4, bicubic 16;
+- interpolation at one position: linear 2, bilinear 4, trilinear 8, bicubic 16, nearest 0;
 - fused attention: 1 for each number of the queries (the scaling), 5 for each score (the softmax), 1
   more if a mask is added;
+- a weight kept as length and direction: 2 for each of its elements (the norm, the product);
 - views, copies, padding, look-ups by index, constants, random numbers: 0.
 
 ``FVCORE`` is what fvcore's ``FlopCountAnalysis`` adds to products (fvcore 0.1.5, flop_count.py).
@@ -69,8 +71,15 @@ def _batch_norm(graph: Graph, node: Node) -> int:
     return _own_statistics(graph, node) if measures(node) else 2 * _made(graph, node)
 
 
+def _maker(graph: Graph, value: int) -> str:
+    """Name of the operation that made the value, "" where none did."""
+    return next((node.name for node in graph.nodes if value in node.outputs), "")
+
+
 def _batch_norm_of_fvcore(graph: Graph, node: Node) -> int:
-    if measures(node):
+    # Instance norm, whose kept statistics PyTorch repeats for each image, is a norm like others.
+    kept = node.operands.get("running_mean")
+    if measures(node) or (kept and _maker(graph, kept[0]) == "repeat"):
         return _own_statistics(graph, node)
     return (2 if node.operands.get("weight") else 1) * _made(graph, node)
 
@@ -96,10 +105,23 @@ def _attention(graph: Graph, node: Node) -> int:
     return math.prod(query) + (5 + masked) * scores
 
 
+def _adaptive_of_fvcore(graph: Graph, node: Node) -> int:
+    """One for each element of a map; that of a sequence, a map of height 1 to PyTorch, is free."""
+    given = node.inputs[0]
+    sequence = graph.values[given].shape[-2] == 1 and _maker(graph, given) == "unsqueeze"
+    return 0 if sequence else _given(graph, node)
+
+
 def _mean_of_fvcore(graph: Graph, node: Node) -> int:
     """Adaptive pooling to one position, which PyTorch runs as this very mean."""
     pooled = node.attributes.get("dim") == [-1, -2] and node.attributes.get("keepdim")
-    return _given(graph, node) if pooled else 0
+    return _adaptive_of_fvcore(graph, node) if pooled else 0
+
+
+def _grid_sample(graph: Graph, node: Node) -> int:
+    axes = int(node.name[-2])
+    by_mode = (2**axes, 0, 16)  # linear, nearest, cubic
+    return by_mode[node.attributes["interpolation_mode"]] * _made(graph, node)
 
 
 _OPERATIONS = {
@@ -107,12 +129,17 @@ _OPERATIONS = {
        add sub rsub mul div neg abs sign pow square sqrt rsqrt exp expm1 log log1p log2 sin cos erf
        reciprocal maximum minimum clamp_min clamp_max floor ceil round remainder fmod relu tanh
        lt le gt ge eq ne logical_and logical_or logical_not logical_xor bitwise_not bitwise_and
-       bitwise_or floor_divide atan2 heaviside cumsum
+       bitwise_or bitwise_xor floor_divide atan2 heaviside cumsum cumprod trunc frac tan asin acos
+       atan sinh cosh asinh acosh atanh exp2 log10 erfc isnan isinf hardshrink
        """,
-    2: "clamp hardtanh leaky_relu _prelu_kernel prelu addcmul addcdiv lerp threshold",
+    2: """
+       clamp hardtanh leaky_relu rrelu_with_noise _prelu_kernel prelu addcmul addcdiv lerp threshold
+       softshrink upsample_linear1d
+       """,
     3: "softplus elu celu selu log_sigmoid_forward",
-    4: "sigmoid hardsigmoid upsample_bilinear2d grid_sampler_2d",
-    5: "silu gelu hardswish mish _softmax _safe_softmax _log_softmax",
+    4: "sigmoid hardsigmoid upsample_bilinear2d",
+    5: "silu gelu glu hardswish mish _softmax _safe_softmax _log_softmax",
+    8: "upsample_trilinear3d",
     16: "upsample_bicubic2d",
 }
 _OPERATIONS_ON_INPUT = {
@@ -120,6 +147,7 @@ _OPERATIONS_ON_INPUT = {
        sum mean amax amin max min argmax argmin any all prod logsumexp linalg_vector_norm norm
        _adaptive_avg_pool2d adaptive_avg_pool2d _adaptive_avg_pool3d adaptive_max_pool2d col2im
        """,
+    2: "_weight_norm_interface",
     3: "var var_mean std std_mean",
 }
 _BATCH_NORMS = (
@@ -138,24 +166,24 @@ FULL: dict[str, Rule] = {
     **dict.fromkeys(("avg_pool1d", "avg_pool2d", "avg_pool3d"), _avg_pool),
     "convolution": _bias,
     **dict.fromkeys(("addmm", "addmv", "baddbmm", "addbmm"), _each(1)),
+    **dict.fromkeys(("grid_sampler_2d", "grid_sampler_3d"), _grid_sample),
     **dict.fromkeys(ATTENTIONS, _attention),
 }
 
 FVCORE: dict[str, Rule] = {
     **dict.fromkeys(("native_layer_norm", "native_group_norm"), _own_statistics),
     **dict.fromkeys(_BATCH_NORMS, _batch_norm_of_fvcore),
-    "_adaptive_avg_pool2d": _each_given(1),
-    "adaptive_avg_pool2d": _each_given(1),
+    **dict.fromkeys(("_adaptive_avg_pool2d", "adaptive_avg_pool2d"), _adaptive_of_fvcore),
     "mean": _mean_of_fvcore,
     "upsample_nearest2d": _each(1),
     "upsample_bilinear2d": _each(4),
-    "grid_sampler_2d": _each(4),
+    **dict.fromkeys(("grid_sampler_2d", "grid_sampler_3d"), _each(4)),
 }
 
 # No convolution and no matrix product, but what they cost depends on numbers, or has no rule here.
 UNPRICED = frozenset(
     """
-    _upsample_bilinear2d_aa _upsample_bicubic2d_aa upsample_trilinear3d upsample_linear1d sort topk
+    _upsample_bilinear2d_aa _upsample_bicubic2d_aa sort topk
     _native_multi_head_attention _transformer_encoder_layer_fwd median kthvalue unique _unique2
     bincount histc nonzero searchsorted bucketize
     """.split()
@@ -167,18 +195,23 @@ VIEWS = FRESH | frozenset(
     f"""
     {WRITTEN}
     view _unsafe_view reshape flatten t transpose permute movedim expand expand_as slice select
-    narrow split split_with_sizes chunk unbind unsqueeze squeeze as_strided diagonal view_as_real
-    view_as_complex clone copy contiguous _to_copy to detach alias lift_fresh resize set
-    empty empty_strided zeros ones full arange linspace eye scalar_tensor fill zero
+    narrow split split_with_sizes unsafe_split unsafe_split_with_sizes chunk unbind unsqueeze
+    squeeze as_strided diagonal view_as_real view_as_complex clone copy contiguous _to_copy to
+    detach alias lift_fresh resize set empty empty_strided zeros ones full arange linspace eye
+    scalar_tensor fill zero
     """.split()
 )
+# Of these, the ones that write what they make.
+COPIES = frozenset("clone copy contiguous _to_copy to".split())
 # Numbers moved about, or drawn.
 FREE = VIEWS | frozenset(
     """
     index_select index gather cat stack constant_pad_nd reflection_pad2d reflection_pad1d
-    replication_pad2d roll flip rot90 repeat masked_fill where embedding im2col unfold scatter
-    index_put slice_scatter select_scatter tril triu pixel_shuffle pixel_unshuffle channel_shuffle
-    native_channel_shuffle upsample_nearest2d upsample_nearest1d upsample_nearest3d native_dropout
-    bernoulli rand randn randint randperm normal uniform
+    reflection_pad3d replication_pad1d replication_pad2d replication_pad3d roll flip rot90 repeat
+    masked_fill where embedding im2col unfold scatter index_put slice_scatter select_scatter tril
+    triu pixel_shuffle pixel_unshuffle channel_shuffle native_channel_shuffle complex
+    upsample_nearest1d upsample_nearest2d upsample_nearest3d _upsample_nearest_exact1d
+    _upsample_nearest_exact2d _upsample_nearest_exact3d max_unpool2d masked_scatter native_dropout
+    bernoulli exponential rand randn randint randperm normal uniform
     """.split()
 )

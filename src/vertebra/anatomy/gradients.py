@@ -2,7 +2,9 @@
 
 A convolution or matrix product has one product for each operand that needs a gradient, each as
 large as itself: so the first layer of a network costs two in all and any other three, and a frozen
-one less. What fused attention computes a second time rather than keep is not counted.
+one less. What no gradient comes back to costs none: a branch whose output nobody uses, or uses as
+an index, a condition or a constant. What fused attention computes a second time rather than keep is
+not counted.
 """
 
 from __future__ import annotations
@@ -26,16 +28,33 @@ _OPERANDS = {
 
 def backward_products(graph: Graph) -> list[int]:
     """For each node the MACs of its part of the backward pass."""
-    learns = [value.trainable for value in graph.values]
-    costs = []
-    for node in graph.nodes:
-        if node.name not in FRESH and node.name != "detach":
-            after = any(learns[value] for value in node.inputs)
-            for value in node.outputs:
-                floating = graph.values[value].dtype.startswith(("float", "bfloat", "complex"))
-                learns[value] = after and floating
-        costs.append(_cost(graph, node, learns))
+    learns = _learning(graph)
+    # A gradient comes back to what an output is made of, by operations that hand it on.
+    reached = {value for value in graph.outputs if learns[value]}
+    costs = [0] * len(graph.nodes)
+    for index, node in reversed(list(enumerate(graph.nodes))):
+        if _hands_on(node) and reached.intersection(node.outputs):
+            reached.update(value for value in node.inputs if learns[value])
+            costs[index] = _cost(graph, node, learns)
     return costs
+
+
+def _hands_on(node: Node) -> bool:
+    """Whether a gradient passes the operation."""
+    return node.name not in FRESH and node.name != "detach"
+
+
+def _learning(graph: Graph) -> list[bool]:
+    """For each value whether it is, or is made of, a parameter that learns."""
+    learns = [value.trainable for value in graph.values]
+    for node in graph.nodes:
+        if not _hands_on(node):
+            continue
+        after = any(learns[value] for value in node.inputs)
+        for value in node.outputs:
+            floating = graph.values[value].dtype.startswith(("float", "bfloat", "complex"))
+            learns[value] = after and floating
+    return learns
 
 
 def _cost(graph: Graph, node: Node, learns: list[bool]) -> int:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -41,6 +42,14 @@ class Value:
     parameter: str | None = None
     trainable: bool = False
     storage: int = -1
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes of one number."""
+        if self.dtype == "bool":
+            return 1
+        digits = re.search(r"\d+", self.dtype)
+        return int(digits[0]) // 8 if digits else 4
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,12 @@ from vertebra.core import unknown
 
 Counter = Callable[[Graph, Node], int]
 
-CONVENTIONS = ("torchvision", "fvcore", "full")
+# Name, and what it counts.
+CONVENTIONS = {
+    "torchvision": "convolutions and matrix products, no bias, no norm",
+    "fvcore": "convolutions, matrix products, norms, adaptive pooling; no bias, no activation",
+    "full": "every operation on a number",
+}
 
 
 def check_convention(name: str) -> None:

@@ -9,6 +9,7 @@ docs/decisions).
 from __future__ import annotations
 
 import contextlib
+import gc
 from collections.abc import Iterator
 from typing import Any
 
@@ -101,3 +102,19 @@ def in_mode(model: nn.Module, *, training: bool) -> Iterator[None]:
     finally:
         for module, own in modes:
             module.training = own
+
+
+@contextlib.contextmanager
+def collector_off() -> Iterator[None]:
+    """No garbage collection for the while.
+
+    A capture makes tens of thousands of objects and keeps them all: the collector would go through
+    everything that PyTorch holds, find nothing, and take longer than the capture itself.
+    """
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collecting:
+            gc.enable()

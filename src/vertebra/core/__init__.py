@@ -3,6 +3,7 @@
 from vertebra.core.errors import STOPPED, Notice, VertebraError, nearest, unknown
 from vertebra.core.files import replace_file, sync_folder, write_json
 from vertebra.core.preprocessing import Preprocessing
+from vertebra.core.quantities import parse_bytes, parse_shape
 from vertebra.core.random import address, rng
 
 __all__ = [
@@ -12,6 +13,8 @@ __all__ = [
     "VertebraError",
     "address",
     "nearest",
+    "parse_bytes",
+    "parse_shape",
     "replace_file",
     "rng",
     "sync_folder",

@@ -2,13 +2,16 @@
 
 from vertebra.machine.description import Machine, describe, usable_cores
 from vertebra.machine.memory import keep_freed_memory
+from vertebra.machine.roofline import Roofline, measure_roofline
 from vertebra.machine.timing import Timing, time_call, time_calls
 
 __all__ = [
     "Machine",
+    "Roofline",
     "Timing",
     "describe",
     "keep_freed_memory",
+    "measure_roofline",
     "time_call",
     "time_calls",
     "usable_cores",

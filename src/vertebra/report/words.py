@@ -17,6 +17,15 @@ def si(number: float) -> str:
     return f"{number:.4g}"
 
 
+def size(number: int) -> str:
+    """102228128 -> "97.5 MiB"; units of 1024."""
+    for factor, unit in ((1 << 40, "TiB"), (1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")):
+        # What would round up to 1024 of a smaller unit is 1 of this one.
+        if round(abs(number) / (factor >> 10), 1) >= 1024:
+            return f"{number / factor:.1f} {unit}"
+    return f"{number} B"
+
+
 def plural(number: int, noun: str) -> str:
     """(1, "error") -> "1 error"; (3, "error") -> "3 errors"."""
     return f"{count(number)} {noun}" + ("" if number == 1 else "s")

@@ -1,0 +1,87 @@
+"""Which layers wait for memory and which for arithmetic, by the roofline of a machine.
+
+A layer that does few multiply-accumulates for each byte that it moves cannot use the arithmetic of
+a machine, however few they are: why EfficientNet-B0, with a tenth of ResNet-50's, is not ten times
+as fast. Williams, Waterman and Patterson, "Roofline", Communications of the ACM 52, 2009.
+
+The bytes are those of a network that runs layer by layer, each one's maps going through memory.
+Engines that fuse layers, and caches that hold a map, move fewer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from vertebra.anatomy.anatomy import Anatomy
+from vertebra.core import unknown
+from vertebra.machine import Roofline
+
+# Of the captured float32.
+_WIDTH = {"fp32": 1.0, "bf16": 0.5}
+
+
+@dataclass(frozen=True)
+class Bound:
+    """One layer under the roof: the least seconds for its arithmetic and for its traffic."""
+
+    name: str
+    kind: str
+    arithmetic: float
+    memory: float
+
+    @property
+    def seconds(self) -> float:
+        """The larger of the two."""
+        return max(self.arithmetic, self.memory)
+
+    @property
+    def by(self) -> str:
+        """What the layer waits for: "memory" or "arithmetic"."""
+        return "memory" if self.memory > self.arithmetic else "arithmetic"
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """Every layer of a network under the roof of one machine."""
+
+    layers: tuple[Bound, ...]
+
+    @property
+    def seconds(self) -> float:
+        """No inference that runs layer by layer takes less."""
+        return sum(layer.seconds for layer in self.layers)
+
+    @property
+    def memory_share(self) -> float:
+        """The part of that time in layers that wait for memory, 0 to 1."""
+        waiting = sum(layer.seconds for layer in self.layers if layer.by == "memory")
+        return waiting / self.seconds if self.seconds else 0.0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data under the names of this class."""
+        rows = [{**vars(layer), "by": layer.by} for layer in self.layers]
+        return {"seconds": self.seconds, "memory_share": self.memory_share, "bounds": rows}
+
+
+def bounds(body: Anatomy, roof: Roofline, precision: str = "fp32") -> Bounds:
+    """Lay a network under a machine's roofline.
+
+    Raises:
+        VertebraError: the roofline was not measured in this precision.
+    """
+    if precision not in _WIDTH or precision not in roof.macs_per_second:
+        raise unknown("precision of a roofline", precision, _WIDTH)
+    macs_per_second = roof.macs_per_second[precision]
+    bytes_per_second = roof.bytes_per_second / _WIDTH[precision]
+    return Bounds(
+        tuple(
+            Bound(
+                layer.name,
+                layer.kind,
+                layer.macs / macs_per_second,
+                layer.bytes_moved / bytes_per_second,
+            )
+            for layer in body.layers
+        )
+    )

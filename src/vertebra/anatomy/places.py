@@ -1,0 +1,60 @@
+"""Where the positions of a map lie among the indices of the tensor that holds it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from vertebra.anatomy.graph import Graph
+from vertebra.anatomy.receptive import ReceptiveField, receptive_fields
+from vertebra.anatomy.receptive.layout import NEITHER, Dim
+from vertebra.anatomy.receptive.spans import Span
+
+Pair = tuple[int, int]
+Index = tuple[int | slice, ...]
+
+
+def fields_of(graph: Graph) -> Mapping[int, ReceptiveField | None]:
+    """The receptive field of each value of a graph, by its id."""
+    return receptive_fields(graph).of_value
+
+
+def grid_of(field: ReceptiveField | None) -> Pair | None:
+    """Rows and columns of the positions that a tensor tells apart; None where it is no map."""
+    reach = field._reach if field else None
+    if reach is None or not reach.axes:
+        return None
+    return _length(reach.spans[0]), _length(reach.spans[1])
+
+
+def _length(span: Span) -> int:
+    return len(span)
+
+
+def middle_of(grid: Pair) -> Pair:
+    """The middle position; of an even number the later one of two."""
+    return grid[0] // 2, grid[1] // 2
+
+
+def index_of(field: ReceptiveField, position: Pair) -> Index | None:
+    """The index of one position in the tensor, all of its channels (and images).
+
+    For (N, C, H, W), for channels last, for tokens behind a class token and for windows. None where
+    a position has no index of its own.
+    """
+    reach = field._reach
+    if reach is None:
+        return None
+    index = [_along(dim, position) for dim in reach.layout]
+    return None if None in index else tuple(entry for entry in index if entry is not None)
+
+
+def _along(dim: Dim, position: Pair) -> int | slice | None:
+    """Where the position lies along one dimension; everywhere if that holds no positions."""
+    if not dim.spatial:
+        return slice(None)
+    place = 0
+    for factor in dim.factors:
+        if factor.axis == NEITHER:
+            return None
+        place = place * factor.extent + position[factor.axis] // factor.step % factor.extent
+    return dim.lead + place

@@ -1,0 +1,79 @@
+"""The networks that ``show`` and ``compare`` are asked about, and what they are fed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from torch import Tensor, dtype, nn
+
+Target = Annotated[
+    str,
+    typer.Argument(help="A model's name, a run folder, or package.module:factory of your own."),
+]
+ImageSize = Annotated[
+    int | None, typer.Option(min=1, help="Pixels of a side; the model's own if not given.")
+]
+Inputs = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--input",
+        help="Shape of one input without its batch, as 3x224x224 or 77:int64; may be repeated.",
+    ),
+]
+Convention = Annotated[str, typer.Option(help="How MACs are counted: torchvision, fvcore or full.")]
+Batch = Annotated[int | None, typer.Option(min=1, help="Images in the batch; 1 if not given.")]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A network, what it is called, and one tensor of the right shape and type an input."""
+
+    net: nn.Module
+    name: str
+    inputs: list[Tensor]
+
+
+def opened(target: str, image_size: int | None, inputs: list[str] | None, batch: int) -> Subject:
+    """The network of a target with inputs as given, or of its own size."""
+    import torch
+
+    from vertebra.core import VertebraError
+    from vertebra.zoo.subjects import size_of, subject
+
+    if image_size and inputs:
+        raise VertebraError("give either --image-size or --input")
+    shapes = [_described(text) for text in inputs or ()]
+    given = shapes[0][0] if len(shapes) == 1 and len(shapes[0][0]) == 3 else None
+    size = (given[0], given[1], given[2]) if given else None
+    if image_size and size is None and ":" not in target:
+        net, name = subject(target)
+        channels = (size_of(net) or (3,))[0]
+        size = (channels, image_size, image_size)
+    net, name = subject(target, size)
+    if not shapes:
+        own = size or size_of(net)
+        if own is None and image_size:
+            own = (3, image_size, image_size)
+        if own is None:
+            raise VertebraError(f"{name} does not say its input size; give --input 3x224x224")
+        shapes = [(own, torch.float32)]
+    tensors = [torch.empty((batch, *s), dtype=kind, device="meta") for s, kind in shapes]
+    return Subject(net, name, tensors)
+
+
+def _described(text: str) -> tuple[tuple[int, ...], dtype]:
+    """ "3x224x224" or "77:int64" -> shape and type."""
+    import torch
+
+    from vertebra.core import parse_shape, unknown
+
+    shape, _, kind = text.partition(":")
+    known = ("float32", "float64", "float16", "bfloat16", "int64", "int32", "uint8", "bool")
+    if kind and kind not in known:
+        raise unknown("type", kind, known)
+    found: dtype = getattr(torch, kind or "float32")
+    return parse_shape(shape), found
