@@ -1,4 +1,4 @@
-"""What PyTorch's CPU allocator really handed out, from the profiler's record of every allocation."""
+"""What PyTorch's CPU allocator really handed out, from the profiler's record."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -6,14 +6,14 @@ from typing import Any
 import torch
 
 
-def peak_bytes(call: Callable[[], Any]) -> int:
-    """The most that was alive at once during ``call``, above what lived before.
+def handed_out(call: Callable[[], Any]) -> tuple[int, int]:
+    """(most bytes alive at once during ``call``, bytes alive at its end), above what lived before.
 
-    Not counted is the scratch of a kernel: what is allocated and freed again while one and the same
-    operation on tensors runs. Peaks are read after each operation, when its scratch is gone.
+    What ``call`` returns is alive at its end. Not counted is the scratch of a kernel: what is
+    allocated and freed again while one and the same operation on tensors runs.
     """
     with torch.profiler.profile(profile_memory=True, with_stack=False) as profile:
-        call()
+        result = call()
     roots = profile.profiler.kineto_results.experimental_event_tree()
     events = sorted(_allocations(roots, 0), key=lambda event: event[0])
     opened: dict[int, tuple[int, int]] = {}
@@ -30,7 +30,8 @@ def peak_bytes(call: Callable[[], Any]) -> int:
         if index not in scratch:
             live += size
             peak = max(peak, live)
-    return peak
+    del result
+    return peak, live
 
 
 # The operations that a dispatcher sees, whose inner allocations are the kernel's own affair.

@@ -14,10 +14,11 @@ def linearised(net: nn.Module) -> nn.Module:
     """The same connections with every path open: positive weights, no nonlinearity, no norm.
 
     No gradient can then vanish or cancel. Max-pooling, which lets through one pixel of its
-    window, becomes average pooling over the same window. ReLU and the like need no change: what
-    goes through them is positive. Norms that are replaced work position by position.
+    window, becomes average pooling over the same window. ReLU needs no change: what goes
+    through it is positive. Norms that are replaced work position by position.
     """
-    pointwise = (nn.Tanh, nn.GELU, nn.BatchNorm2d, nn.LayerNorm, LayerNorm2d, ResponseNorm)
+    norms = (nn.BatchNorm2d, nn.LayerNorm, LayerNorm2d, ResponseNorm)
+    pointwise = (*norms, nn.Tanh, nn.GELU, nn.ReLU6)  # the last one saturates
     for path, module in list(net.named_modules()):
         if isinstance(module, pointwise):
             _replace(net, path, nn.Identity())

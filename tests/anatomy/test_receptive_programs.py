@@ -198,12 +198,12 @@ def test_every_entry_of_a_program(operations: list[Operation]) -> None:
         event("too small or large")
         return
     body = dissect(net, inputs=[x])
-    field: Any = body._fields.of_value[body.graph.outputs[0]]
+    field: Any = body.fields[body.graph.outputs[0]]
     if field is None:
         event("not known")
         return
     event("known")
-    layout = field._reach.layout
+    layout = field.reach.layout
     assert [dim.size for dim in layout] == list(out.shape)
     for index in list(torch.cartesian_prod(*(torch.arange(n) for n in out.shape[2:])))[::3]:
         entry = (0, 0, *index.tolist())

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vertebra.report import count, percent, shape, si
+from vertebra.report.words import size
 
 THIN = "\N{NARROW NO-BREAK SPACE}"
 
@@ -80,3 +81,18 @@ def test_percent(share: float | None, digits: int, text: str) -> None:
 def test_shape() -> None:
     assert shape((1, 64, 56, 56)) == "64 x 56 x 56"
     assert shape((8, 1000)) == "1000"
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [
+        (0, "0 B"),
+        (1023, "1023 B"),
+        (1024, "1.0 KiB"),
+        (102_228_128, "97.5 MiB"),
+        (2**30 - 1, "1.0 GiB"),
+        (5 * 2**40, "5.0 TiB"),
+    ],
+)
+def test_size(number: int, text: str) -> None:
+    assert size(number) == text

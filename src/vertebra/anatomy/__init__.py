@@ -2,13 +2,16 @@
 
 from vertebra.anatomy.anatomy import Anatomy, dissect
 from vertebra.anatomy.comparison import Comparison, compare
+from vertebra.anatomy.effective import EffectiveField, effective_field
 from vertebra.anatomy.graph import Graph, ModuleCall, Node, Value
 from vertebra.anatomy.intensity import Bound, Bounds, bounds
 from vertebra.anatomy.layers import Layer, Part
 from vertebra.anatomy.macs import CONVENTIONS
 from vertebra.anatomy.memory import OPTIMIZERS, PRECISIONS, Memory, largest_batch, memory_of
 from vertebra.anatomy.padding import taps_in_padding
+from vertebra.anatomy.page import network_page
 from vertebra.anatomy.receptive import ReceptiveField
+from vertebra.anatomy.worked import WorkedConvolution, work_through
 
 __all__ = [
     "CONVENTIONS",
@@ -18,6 +21,7 @@ __all__ = [
     "Bound",
     "Bounds",
     "Comparison",
+    "EffectiveField",
     "Graph",
     "Layer",
     "Memory",
@@ -26,10 +30,14 @@ __all__ = [
     "Part",
     "ReceptiveField",
     "Value",
+    "WorkedConvolution",
     "bounds",
     "compare",
     "dissect",
+    "effective_field",
     "largest_batch",
     "memory_of",
+    "network_page",
     "taps_in_padding",
+    "work_through",
 ]

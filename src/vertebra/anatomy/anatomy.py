@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -126,6 +126,11 @@ class Anatomy:
             "layers": [_row_dict(layer) for layer in self.layers],
         }
 
+    @property
+    def fields(self) -> Mapping[int, ReceptiveField | None]:
+        """The receptive field of each value of the graph that the image has a part in."""
+        return self._fields.of_value
+
     @functools.cached_property
     def _counts(self) -> tuple[int | None, ...]:
         return tuple(count(self.graph, node, self.convention) for node in self.graph.nodes)
@@ -136,7 +141,7 @@ class Anatomy:
 
     @functools.cached_property
     def _rows(self) -> Rows:
-        return Rows(self.graph, self._counts, self._fields.of_value)
+        return Rows(self.graph, self._counts, self.fields)
 
 
 def dissect(

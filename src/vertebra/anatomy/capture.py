@@ -58,15 +58,14 @@ def capture(model: nn.Module, inputs: Sequence[tuple[tuple[int, ...], torch.dtyp
         )
 
 
-class _Recorder(ShapeMode):
+class _Recorder(ShapeMode):  # type: ignore[no-untyped-call]
     """Writes down every operation below autograd, with an id for every tensor it makes."""
 
     def __init__(self, parameters: Mapping[str, Tensor], learnt: Collection[str]) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self.values: list[Value] = []
         self.nodes: list[Node] = []
         self.calls: list[ModuleCall] = []
-        self.stack: list[str] = [""]
         self._ids: dict[int, int] = {}
         # Keeps every tensor alive: Python reuses the id() of one that has died.
         self._alive: list[Tensor] = []
@@ -119,12 +118,16 @@ class _Recorder(ShapeMode):
         operands, attributes = self._bind(func, args, kwargs)
         result = on_shapes(func, args, kwargs)
         made = [leaf for leaf in tree_leaves(result) if isinstance(leaf, Tensor)]
+        if not made and func._schema.is_mutable:
+            # Works in place on a list and returns nothing: what it changed is what it made.
+            made = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
         if made:
             outputs = tuple(self.new_value(tensor) for tensor in made)
             if func._schema.is_mutable:
                 self._written.update({self.values[value].storage: value for value in outputs})
-            name = str(func.overloadpacket)
-            self.nodes.append(Node(name, attributes, operands, outputs, self.stack[-1]))
+            name, place = str(func.overloadpacket), self.stack[-1]
+            learning = torch.is_grad_enabled()
+            self.nodes.append(Node(name, attributes, operands, outputs, place, learning))
         return result
 
     def _bind(

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from vertebra.anatomy.anatomy import Anatomy, dissect
 from vertebra.anatomy.inputs import described, explained
-from vertebra.anatomy.places import Index, Pair, fields_of, grid_of, index_of, middle_of
+from vertebra.anatomy.places import Index, Pair, grid_of, index_of, middle_of
 from vertebra.anatomy.receptive import ReceptiveField
 from vertebra.anatomy.shape_only import in_mode
 from vertebra.core import VertebraError, rng, unknown
@@ -185,21 +185,29 @@ def _chosen(net: nn.Module, input_size: Sequence[int]) -> str | None:
     if isinstance(net, Backbone):
         return None
     body = dissect(net, input_size)
-    fields = fields_of(body.graph)
-    if body.graph.outputs and grid_of(fields.get(body.graph.outputs[0])):
+    fields = body.fields
+    if body.graph.outputs and _positions(fields.get(body.graph.outputs[0])):
         return None
     for call in reversed(body.graph.calls):
-        if call.leaf and call.outputs and (grid_of(fields.get(call.outputs[0])) or (1, 1)) > (1, 1):
+        if call.leaf and call.outputs and _positions(fields.get(call.outputs[0])) > 1:
             return call.path
     raise VertebraError(f"{type(net).__name__} has no layer that gives a map")
+
+
+def _positions(field: ReceptiveField | None) -> int:
+    """How many positions a map has; 0 for what is none, or has them mixed with its channels."""
+    grid = grid_of(field)
+    if field is None or grid is None or index_of(field, (0, 0)) is None:
+        return 0
+    return grid[0] * grid[1]
 
 
 def _map_of(body: Anatomy, words: str) -> tuple[ReceptiveField, Pair]:
     """Field and positions of what a network gives first."""
     graph = body.graph
-    field = fields_of(graph).get(graph.outputs[0]) if graph.outputs else None
+    field = body.fields.get(graph.outputs[0]) if graph.outputs else None
     grid = grid_of(field)
-    if field is None or grid is None:
+    if field is None or grid is None or not _positions(field):
         shape = graph.values[graph.outputs[0]].shape if graph.outputs else ()
         raise VertebraError(
             f"{words} gives {shape}, which is no map whose positions lie in the image"

@@ -41,7 +41,7 @@ def backward_products(graph: Graph) -> list[int]:
 
 def _hands_on(node: Node) -> bool:
     """Whether a gradient passes the operation."""
-    return node.name not in FRESH and node.name != "detach"
+    return node.learning and node.name not in FRESH and node.name != "detach"
 
 
 def _learning(graph: Graph) -> list[bool]:

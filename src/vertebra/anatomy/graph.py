@@ -69,6 +69,8 @@ class Node:
     operands: Mapping[str, tuple[int, ...]]
     outputs: tuple[int, ...]
     module: str
+    # Whether gradients pass: not under torch.no_grad.
+    learning: bool = True
 
     @property
     def name(self) -> str:

@@ -25,8 +25,14 @@ def described(
     Raises:
         VertebraError: no input size is known, what was given is none, or too much was given.
     """
+    if isinstance(inputs, Tensor | str) or not isinstance(inputs, Sequence | None):
+        kind = type(inputs).__name__
+        text = f"inputs takes one tensor or shape an argument, in a list; got {kind}"
+        raise VertebraError(text)
     if inputs is None:
-        return [((batch, *_input_size(model, input_size)), torch.float32)]
+        # A network in float64 or bfloat16 takes images of its own type.
+        kinds = (p.dtype for p in model.parameters() if p.is_floating_point())
+        return [((batch, *_input_size(model, input_size)), next(kinds, torch.float32))]
     if input_size is None and batch == 1:
         return [_described(one) for one in inputs]
     raise VertebraError("give either inputs, which hold the batch, or input_size and batch")
@@ -48,11 +54,11 @@ def _input_size(model: nn.Module, given: Sequence[int] | None) -> Shape:
 def _described(given: Tensor | Sequence[int]) -> Described:
     if isinstance(given, Tensor):
         return tuple(given.shape), given.dtype
-    try:
-        return tuple(int(extent) for extent in given), torch.float32
-    except (TypeError, ValueError):
+    whole = isinstance(given, Sequence) and all(type(extent) is int for extent in given)
+    if not whole or isinstance(given, str):
         text = f"each of inputs should be a tensor or a shape like (1, 3, 224, 224), got {given!r}"
-        raise VertebraError(text) from None
+        raise VertebraError(text)
+    return tuple(given), torch.float32
 
 
 @contextlib.contextmanager
@@ -63,7 +69,32 @@ def explained(model: nn.Module, given: Sequence[Described]) -> Iterator[None]:
     except VertebraError:
         raise
     except Exception as error:  # a forward may raise anything
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         shapes = " and ".join(str(shape) for shape, _ in given)
-        text = f"{type(model).__name__} cannot run on an input of shape {shapes}: {reason}"
-        raise VertebraError(text) from error
+        text = f"{type(model).__name__} cannot run on an input of shape {shapes}: "
+        raise VertebraError(text + _where(model, error) + _reason(error)) from error
+
+
+# What PyTorch says where a forward asks a tensor without numbers for one.
+_NUMBERS_WANTED = ("item() cannot be called", "_local_scalar_dense", "nonzero")
+
+
+def _reason(error: Exception) -> str:
+    said = (str(error).strip() or type(error).__name__).splitlines()[0]
+    if any(mark in str(error) for mark in _NUMBERS_WANTED):
+        return (
+            "it chooses by the numbers of a tensor, and there are none here; "
+            "it needs a choice by shapes, or torch.where"
+        )
+    return said
+
+
+FAILED_IN = "vertebra: failed in "
+
+
+def _where(model: nn.Module, error: Exception) -> str:
+    """The innermost module that was running, by its path and kind, if it is not the whole."""
+    notes: list[str] = getattr(error, "__notes__", [])
+    paths = [note.removeprefix(FAILED_IN) for note in notes if note.startswith(FAILED_IN)]
+    if not paths or not paths[0]:
+        return ""
+    return f"in {paths[0]} ({type(model.get_submodule(paths[0])).__name__}) "

@@ -65,13 +65,14 @@ def products(graph: Graph, node: Node) -> int | None:
 def subtotals(graph: Graph) -> dict[str, int]:
     """MACs by kind of product: "convolution", "linear", "matrix product", "attention" (fused)."""
     totals = dict.fromkeys(("convolution", "linear", "matrix product", "attention"), 0)
-    # A linear layer multiplies by its weight, transposed.
-    turned = {
-        value
-        for node in graph.nodes
-        if node.name == "t" and graph.values[node.inputs[0]].parameter is not None
-        for value in node.outputs
-    }
+    # A linear layer multiplies by its weight, transposed; the image has no part in that.
+    seen = set(graph.inputs)
+    turned: set[int] = set()
+    for node in graph.nodes:
+        if not seen.isdisjoint(node.inputs):
+            seen.update(node.outputs)
+        elif node.name == "t":
+            turned.update(node.outputs)
     for node in graph.nodes:
         macs = products(graph, node)
         if macs is None:

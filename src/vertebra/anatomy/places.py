@@ -2,32 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-from vertebra.anatomy.graph import Graph
-from vertebra.anatomy.receptive import ReceptiveField, receptive_fields
+from vertebra.anatomy.receptive import ReceptiveField
 from vertebra.anatomy.receptive.layout import NEITHER, Dim
-from vertebra.anatomy.receptive.spans import Span
 
 Pair = tuple[int, int]
 Index = tuple[int | slice, ...]
 
 
-def fields_of(graph: Graph) -> Mapping[int, ReceptiveField | None]:
-    """The receptive field of each value of a graph, by its id."""
-    return receptive_fields(graph).of_value
-
-
 def grid_of(field: ReceptiveField | None) -> Pair | None:
     """Rows and columns of the positions that a tensor tells apart; None where it is no map."""
-    reach = field._reach if field else None
+    reach = field.reach if field else None
     if reach is None or not reach.axes:
         return None
-    return _length(reach.spans[0]), _length(reach.spans[1])
-
-
-def _length(span: Span) -> int:
-    return len(span)
+    return len(reach.spans[0]), len(reach.spans[1])
 
 
 def middle_of(grid: Pair) -> Pair:
@@ -41,7 +28,7 @@ def index_of(field: ReceptiveField, position: Pair) -> Index | None:
     For (N, C, H, W), for channels last, for tokens behind a class token and for windows. None where
     a position has no index of its own.
     """
-    reach = field._reach
+    reach = field.reach
     if reach is None:
         return None
     index = [_along(dim, position) for dim in reach.layout]

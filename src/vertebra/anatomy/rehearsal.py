@@ -39,14 +39,13 @@ class Held:
     peak: int
 
 
-class _Ledger(ShapeMode):
+class _Ledger(ShapeMode):  # type: ignore[no-untyped-call]
     """Counts the bytes of every storage from its first tensor to its last."""
 
     def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self.live = 0
         self.peak = 0
-        self.stack: list[str] = [""]
         # Storages alive, by identity: bytes and the path of the module that made them.
         self.held: dict[int, tuple[int, str]] = {}
 
@@ -93,9 +92,11 @@ def rehearse_training(
     with _stage(model, inputs, training=True) as (ledger, run, given):
         with torch.enable_grad():
             with _autocast(autocast):
-                total = loss(run())
-            activations, by_module = _kept(ledger, given)
-            total.backward()  # type: ignore[no-untyped-call]
+                outputs = run()  # which a training loop has at hand to the end of the step
+                activations, by_module = _kept(ledger, given)
+                total = loss(outputs)
+            if total.requires_grad:  # else nothing learns
+                total.backward()  # type: ignore[no-untyped-call]
         return Held(_bytes(given), activations, by_module, ledger.peak)
 
 

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
 
+from vertebra.anatomy.inputs import FAILED_IN
 from vertebra.anatomy.shapes import shapes_of
 
 
@@ -51,7 +52,20 @@ class ShapeOnly(torch.Tensor):
 
 
 class ShapeMode(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Runs every operation on shapes; what its subclasses want to know of it, they override."""
+    """Runs every operation on shapes; what its subclasses want to know of it, they override.
+
+    ``stack`` holds the paths of the modules that run, the innermost last.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.stack: list[str] = [""]
+
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+        """Say on an error which module it came from: its hooks do not run any more."""
+        if error is not None:
+            error.add_note(FAILED_IN + self.stack[-1])
+        super().__exit__(kind, error, trace)  # type: ignore[no-untyped-call]
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:

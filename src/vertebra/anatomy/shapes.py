@@ -42,7 +42,10 @@ def _convolution(
         out_chans, in_chans = in_chans, out_chans
     if weight.shape[0] % groups or (bias is not None and tuple(bias.shape) != (out_chans,)):
         raise RuntimeError(f"{out_chans} maps in {groups} groups do not fit their weight or bias")
-    if x.ndim != weight.ndim or x.shape[1] != in_chans:
+    if x.ndim != weight.ndim or x.shape[1] != in_chans or not weight.is_contiguous():
+        return None
+    last = not x.is_contiguous()
+    if last and not (x.ndim == 4 and x.is_contiguous(memory_format=torch.channels_last)):
         return None
     lengths = []
     for axis, size in enumerate(x.shape[2:]):
@@ -55,7 +58,12 @@ def _convolution(
             lengths.append(transposed_conv_size(size, kernel, step, pad, dilated, extra))
         else:
             lengths.append(conv_size(size, kernel, step, pad, dilated))
-    return x.new_empty((x.shape[0], out_chans, *lengths)) if min(lengths) > 0 else None
+    if min(lengths) <= 0:
+        return None
+    # Channels that lie last stay there.
+    layout = torch.channels_last if last else torch.contiguous_format
+    shape = (x.shape[0], out_chans, *lengths)
+    return torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=layout)
 
 
 def _pooled(
@@ -108,6 +116,9 @@ def _mean(x: Tensor, dim: Sequence[int] | None, keepdim: bool = False) -> Tensor
     if not dim or any(not -x.ndim <= axis < x.ndim for axis in dim):
         return None
     axes = {axis % x.ndim for axis in dim}
+    # Without its rows and columns a map lies in one way only.
+    if not x.is_contiguous() and not (x.ndim == 4 and axes == {2, 3}):
+        return None
     if len(axes) < len(dim):
         return None
     kept = [1 if axis in axes else size for axis, size in enumerate(x.shape)]
@@ -148,6 +159,24 @@ def _layer_norm(
     return x.new_empty(x.shape), x.new_empty(slices), x.new_empty(slices)
 
 
+def _attention(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    dropout: float = 0.0,
+    causal: bool = False,
+    *,
+    attn_mask: Tensor | None = None,
+    scale: float | None = None,
+) -> tuple[Tensor, Tensor] | None:
+    """The mixed values, which lie token by token, heads side by side, and the log-sums."""
+    if query.ndim != 4 or key.shape != value.shape or query.shape[-1] != key.shape[-1]:
+        return None
+    count, heads, tokens, width = query.shape
+    mixed = query.new_empty((count, tokens, heads, width)).transpose(1, 2)
+    return mixed, query.new_empty((count, tokens, heads)).transpose(1, 2)
+
+
 def _mm(left: Tensor, right: Tensor) -> Tensor | None:
     if left.ndim != 2 or right.ndim != 2 or left.shape[1] != right.shape[0]:
         return None
@@ -185,16 +214,35 @@ def _binary(left: Tensor, right: Tensor | float) -> Tensor | None:
         return left.new_empty(left.shape)
     if not isinstance(right, Tensor):
         return None
+    shape = _broadcast(left, right)
+    return None if shape is None else left.new_empty(shape)
+
+
+def _broadcast(left: Tensor, right: Tensor) -> tuple[int, ...] | None:
+    """The shape of both together, None where they do not fit."""
     rank = max(left.ndim, right.ndim)
     padded = [(1,) * (rank - side.ndim) + tuple(side.shape) for side in (left, right)]
     if any(a != b and 1 not in (a, b) for a, b in zip(*padded, strict=True)):
         return None
-    return left.new_empty([b if a == 1 else a for a, b in zip(*padded, strict=True)])
+    return tuple(b if a == 1 else a for a, b in zip(*padded, strict=True))
+
+
+def _addcmul(x: Tensor, left: Tensor, right: Tensor, *, value: float = 1) -> Tensor | None:
+    """x + value * left * right, where x has the shape of the result, in the layout of x."""
+    for side in (left, right):
+        if side.shape == x.shape and side.stride() != x.stride():
+            return None
+        if _broadcast(x, side) != tuple(x.shape):
+            return None
+    return torch.empty_strided(x.shape, x.stride(), dtype=x.dtype, device=x.device)
 
 
 def _cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor | None:
     first = tensors[0]
     if not -first.ndim <= dim < first.ndim:
+        return None
+    # Maps may all lie with their channels last, and then the result does.
+    if first.ndim > 3 and not all(t.is_contiguous() for t in tensors):
         return None
     axis = dim % first.ndim
     if len({(*t.shape[:axis], -1, *t.shape[axis + 1 :]) for t in tensors}) > 1:
@@ -216,10 +264,12 @@ _RULES: dict[str, Rule] = {
     "aten.mean.dim": _mean,
     "aten.native_batch_norm.default": _batch_norm,
     "aten.native_layer_norm.default": _layer_norm,
+    "aten._scaled_dot_product_flash_attention_for_cpu.default": _attention,
     "aten.mm.default": _mm,
     "aten.bmm.default": _bmm,
     "aten.addmm.default": _addmm,
     "aten.cat.default": _cat,
+    "aten.addcmul.default": _addcmul,
     "aten._softmax.default": _softmax,
     "aten._log_softmax.default": _softmax,
     **{f"aten.{name}.default": _same for name in _UNARY},
@@ -228,18 +278,30 @@ _RULES: dict[str, Rule] = {
     **{f"aten.{name}_.Tensor": _binary for name in ("add", "sub", "mul", "div")},
 }
 # What these make does not take its layout from their operands.
-_ANY_LAYOUT = {"aten.mm.default", "aten.bmm.default", "aten.addmm.default"}
+_ANY_LAYOUT = {
+    f"aten.{name}.default"
+    for name in """
+    addcmul convolution mm bmm addmm cat native_layer_norm
+    _scaled_dot_product_flash_attention_for_cpu
+    """.split()
+} | {"aten.mean.dim"}
+# These are called with keywords.
+_KEYWORDS = {
+    "aten._scaled_dot_product_flash_attention_for_cpu.default",
+    "aten.addcmul.default",
+}
 
 
 def shapes_of(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Run ``func`` on meta tensors: by a rule of this file where one covers it, else by PyTorch.
 
-    Covered are calls without keywords on float32 tensors in the plain layout.
+    Covered are calls on float32 tensors in the plain layout, most of them without keywords.
     """
     name = str(func)
     rule = _RULES.get(name)
-    if rule is not None and not kwargs and _plain(_tensors(args), name in _ANY_LAYOUT):
-        result = rule(*args)
+    known = rule is not None and (not kwargs or name in _KEYWORDS)
+    if rule is not None and known and _plain(_tensors(args), name in _ANY_LAYOUT):
+        result = rule(*args, **kwargs)
         in_place = "_." in name
         if in_place and result is not None:
             return args[0] if result.shape == args[0].shape else func(*args)

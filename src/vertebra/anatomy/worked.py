@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from vertebra.anatomy.anatomy import dissect
 from vertebra.anatomy.inputs import explained
-from vertebra.anatomy.places import Pair, fields_of
+from vertebra.anatomy.places import Pair
 from vertebra.anatomy.shape_only import in_mode
 from vertebra.core import VertebraError, nearest, unknown
 
@@ -133,7 +133,7 @@ def work_through(
     first = channel // (conv.out_channels // conv.groups) * per_group
     patches = patches[first : first + per_group]
     kernels = _array(conv.weight[channel])
-    bias = None if conv.bias is None else float(conv.bias[channel])
+    bias = None if conv.bias is None else float(conv.bias[channel].detach())
     strongest = int(np.abs((patches * kernels).sum(axis=(1, 2))).argmax())
     left, right, top, bottom = conv._reversed_padding_repeated_twice
     worked = WorkedConvolution(
@@ -240,7 +240,7 @@ def _seen(net: nn.Module, image: Tensor, layer: str, place: Pair) -> Box | None:
     """What the position sees of the image."""
     body = dissect(net, tuple(image.shape[1:]))
     calls = [call for call in body.graph.calls if call.path == layer and call.outputs]
-    field = fields_of(body.graph).get(calls[-1].outputs[0]) if calls else None
+    field = body.fields.get(calls[-1].outputs[0]) if calls else None
     return field.box(*place) if field else None
 
 

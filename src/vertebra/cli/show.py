@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vertebra.cli import output
+from vertebra.cli import network_page, output
 from vertebra.cli.targets import Batch, Convention, ImageSize, Inputs, Subject, Target, opened
 
 if TYPE_CHECKING:
@@ -37,6 +38,19 @@ def command(
         bool,
         typer.Option("--roofline", help="Measure this machine: which layers wait for memory?"),
     ] = False,
+    html: Annotated[
+        Path | None, typer.Option(help="Write the network on one page, to open in a browser.")
+    ] = None,
+    image: Annotated[
+        Path | None, typer.Option(help="With --html: your photograph in place of a sample.")
+    ] = None,
+    convolution: Annotated[
+        str | None,
+        typer.Option(help="With --html: work through one convolution, as stem.0, on the image."),
+    ] = None,
+    effective: Annotated[
+        bool, typer.Option("--effective", help="With --html: the effective receptive field.")
+    ] = False,
     json: output.Json = False,
 ) -> None:
     """Take a network apart: shapes, parameters, MACs, receptive fields, memory.
@@ -44,8 +58,11 @@ def command(
     Any network: one of the zoo, "timm/NAME", a run, or package.module:factory of your own.
     """
     from vertebra.anatomy import bounds, dissect
+    from vertebra.core import VertebraError
     from vertebra.machine import measure_roofline
 
+    if not html and (image or convolution or effective):
+        raise VertebraError("--image, --convolution and --effective belong to --html page.html")
     subject = opened(target, image_size, inputs, batch or 1)
     body = dissect(subject.net, convention=convention, inputs=subject.inputs)
     needs, largest = _memory(subject, batch, precision, optimizer, memory)
@@ -57,6 +74,9 @@ def command(
             document["memory"] = {**needs.to_dict(), "largest_batch": largest}
         if roof and under:
             document["roofline"] = {**vars(roof), **under.to_dict()}
+    if html:
+        network_page.write(html, target, subject, body, needs, image, convolution, effective)
+    if json:
         output.document(document)
         return
     if layers:
@@ -69,6 +89,8 @@ def command(
         _needs(needs, memory, largest)
     if under:
         _under_the_roof(subject.name, under, roof.ridge() if roof else 0)
+    if html:
+        output.line(str(html))
 
 
 def _memory(

@@ -1,16 +1,30 @@
 """Rendering only: plain data in, one self-contained HTML page out."""
 
+from vertebra.report.colours import heat_picture, signed_picture
+from vertebra.report.frames import Box, Frame, Scale, data_uri
+from vertebra.report.grids import Grid, fixed
 from vertebra.report.page import Page, Picture
 from vertebra.report.plots import calibration_plot, line_plot
+from vertebra.report.tree import Cell, Row
 from vertebra.report.words import count, percent, shape, si
 
 __all__ = [
+    "Box",
+    "Cell",
+    "Frame",
+    "Grid",
     "Page",
     "Picture",
+    "Row",
+    "Scale",
     "calibration_plot",
     "count",
+    "data_uri",
+    "fixed",
+    "heat_picture",
     "line_plot",
     "percent",
     "shape",
     "si",
+    "signed_picture",
 ]

@@ -10,6 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from vertebra.core import replace_file
+from vertebra.report.frames import Drawn, Frame
+from vertebra.report.grids import Grid
+from vertebra.report.tree import Row
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,7 @@ class Page:
     title: str
     lead: str = ""
     sections: list[dict[str, Any]] = field(default_factory=list)
+    pictures: dict[Drawn, str] = field(default_factory=dict)
 
     def section(self, title: str, intro: str = "") -> None:
         """Begin a section; what is added next goes into it."""
@@ -64,6 +68,21 @@ class Page:
     def gallery(self, pictures: Sequence[Picture]) -> None:
         """Pictures with their captions."""
         self._add("gallery", pictures=list(pictures))
+
+    def tree(self, name: str, columns: Sequence[str], rows: Sequence[Row]) -> None:
+        """Rows that unfold, ``columns`` for the cells of each behind its ``name``."""
+        self._add("tree", name=name, columns=list(columns), rows=list(rows))
+
+    def frames(self, frames: Sequence[Frame], large: bool = False) -> None:
+        """Pictures with rectangles on them; frames with the same picture hold it once."""
+        for frame in frames:
+            if frame.picture:
+                self.pictures.setdefault(frame.picture, f"picture{len(self.pictures)}")
+        self._add("frames", frames=list(frames), large=large)
+
+    def grids(self, grids: Sequence[Grid]) -> None:
+        """Small matrices side by side where there is room; wide ones scroll in their box."""
+        self._add("grids", grids=list(grids))
 
     def text(self, text: str) -> None:
         """A paragraph."""

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-def subject(target: str, input_size: tuple[int, int, int] | None = None) -> tuple[nn.Module, str]:
+def subject(
+    target: str, input_size: tuple[int, int, int] | None = None, *, numbers: bool = False
+) -> tuple[nn.Module, str]:
     """(network, name) of a target, without numbers where the network can be built so.
 
     Args:
@@ -28,6 +30,7 @@ def subject(target: str, input_size: tuple[int, int, int] | None = None) -> tupl
             factory is a module, or is called without arguments and gives one.
         input_size: (channels, height, width) that a network of the zoo is built for, its own if
             None. A factory's network is as the factory makes it.
+        numbers: build it with its initial weights; a run's trained ones are not read here.
 
     Raises:
         VertebraError: there is no such name, or the factory cannot be had or gives no module.
@@ -35,12 +38,12 @@ def subject(target: str, input_size: tuple[int, int, int] | None = None) -> tupl
     if Path(target).is_dir():
         from vertebra.runs import Run
 
-        with torch.device("meta"):
+        with torch.device("cpu" if numbers else "meta"):
             net = build(Run.open(target).recipe)
         return net, net.name
     if ":" in target:
-        return _made(target), target
-    with torch.device("meta"):
+        return _made(target, numbers), target
+    with torch.device("cpu" if numbers else "meta"):
         net = create(target, input_size=input_size)
     return net, net.name
 
@@ -53,7 +56,7 @@ def size_of(net: nn.Module) -> tuple[int, ...] | None:
     return tuple(size) if isinstance(size, tuple | list) else None
 
 
-def _made(target: str) -> nn.Module:
+def _made(target: str, numbers: bool) -> nn.Module:
     """What "package.module:factory" gives."""
     path, _, name = target.partition(":")
     found: Any = _imported(path, name)
@@ -66,7 +69,7 @@ def _made(target: str) -> nn.Module:
     if not callable(found):
         kind = "Python module" if isinstance(found, ModuleType) else type(found).__name__
         raise VertebraError(f"{target} is a {kind}; it should be a function or a torch.nn.Module")
-    net = _called(found, target)
+    net = _called(found, target, numbers)
     if not isinstance(net, nn.Module):
         raise VertebraError(f"{target} gives a {type(net).__name__}, not a torch.nn.Module")
     return net
@@ -83,10 +86,10 @@ def _imported(path: str, name: str) -> Any:
         raise VertebraError(f"importing {path} failed: {_reason(error)}") from error
 
 
-def _called(factory: Any, target: str) -> Any:
+def _called(factory: Any, target: str, numbers: bool) -> Any:
     """Without numbers if possible: a factory may look at its weights, or load them."""
     try:
-        with torch.device("meta"):
+        with torch.device("cpu" if numbers else "meta"):
             return factory()
     except Exception:
         try:

@@ -42,7 +42,7 @@ class ReceptiveField:
     start: Pair = (0, 0)
     is_global: bool = False
     is_uniform: bool = True
-    _reach: Reach | None = field(default=None, repr=False, compare=False)
+    reach: Reach | None = field(default=None, repr=False, compare=False)
 
     def __str__(self) -> str:
         """``427``, ``1x7``, ``up to 56`` or ``global``."""
@@ -57,10 +57,10 @@ class ReceptiveField:
 
         (first, last) pixel of the rows, then of the columns; None where it sees only padding.
         """
-        if self._reach is None:
+        if self.reach is None:
             raise VertebraError("only the receptive field of a dissected network knows its image")
         bounds = []
-        for span, position in zip(self._reach.spans, (row, column), strict=True):
+        for span, position in zip(self.reach.spans, (row, column), strict=True):
             seen = seen_at(span, position if len(span) > 1 else 0)
             if seen is None:
                 return None
@@ -163,10 +163,10 @@ def _field(reach: Reach | None) -> Field:
     if reach is None:
         return None
     if sees_everything(reach) and not any(span.rule for span in reach.spans):
-        return ReceptiveField(is_global=True, _reach=reach)
+        return ReceptiveField(is_global=True, reach=reach)
     rows, columns = (_numbers(reach, axis) for axis in (0, 1))
     size, stride, start = zip(rows[:3], columns[:3], strict=True)
-    return ReceptiveField(size, stride, start, is_uniform=rows[3] and columns[3], _reach=reach)
+    return ReceptiveField(size, stride, start, is_uniform=rows[3] and columns[3], reach=reach)
 
 
 def _numbers(reach: Reach, axis: int) -> tuple[int, int, int, bool]:

@@ -1,0 +1,242 @@
+"""``vertebra show`` and ``vertebra compare`` as their user meets them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from command import run
+
+from vertebra.anatomy import dissect, memory_of
+from vertebra.zoo import create
+
+THIN = "\N{NARROW NO-BREAK SPACE}"
+
+
+def test_stages_and_totals() -> None:
+    code, out, err = run("show", "resnet50")
+    assert (code, err) == (0, "")
+    lines = out.splitlines()
+    names = [line.split()[0] for line in lines[1:7]]
+    assert names == ["stem", "stage1", "stage2", "stage3", "stage4", "head"]
+    assert f"25{THIN}557{THIN}032" in out
+    assert "4.089 G (torchvision: convolutions and matrix products, no bias, no norm)" in out
+    assert lines[5].split()[-1] == "427"
+    assert max(map(len, lines)) < 100
+
+
+def test_every_layer() -> None:
+    _, out, _ = run("show", "resnet18", "--layers")
+    layers = dissect(create("resnet18", seed=0)).layers
+    assert [line.split()[0] for line in out.splitlines()[1 : len(layers) + 1]] == [
+        layer.name for layer in layers
+    ]
+
+
+def test_modules_down_to_a_depth() -> None:
+    for depth, expected in (
+        ("1", ["stem", "stages", "head"]),
+        ("2", ["stem.0", "stem.1", "stages.0", "stages.1", "stages.2", "stages.3"]),
+    ):
+        _, out, _ = run("show", "resnet18", "--depth", depth)
+        rows = out.splitlines()[1 : len(expected) + 1]
+        assert [row.split()[0] for row in rows] == expected
+    _, out, _ = run("show", "resnet18", "--depth", "3")
+    assert "stages.3.1" in out
+    assert "stages.3.1.branch" not in out
+
+
+def test_conventions() -> None:
+    _, out, _ = run("show", "resnet50", "--convention", "fvcore")
+    assert "4.112 G (fvcore:" in out
+    code, _, err = run("show", "resnet50", "--convention", "fvcor")
+    assert (code, err) == (2, "error: unknown counting convention 'fvcor'; did you mean fvcore?\n")
+
+
+def test_what_training_needs() -> None:
+    arguments = ("--batch", "8", "--precision", "bf16", "--optimizer", "momentum")
+    _, out, _ = run("show", "resnet18", *arguments, "--memory", "4GiB", "--json")
+    found = json.loads(out)["memory"]
+    net = create("resnet18", seed=0)
+    expected = memory_of(net, batch=8, precision="bf16", optimizer="momentum").to_dict()
+    assert {key: found[key] for key in expected} == expected
+
+    def peak(batch: int) -> int:
+        return memory_of(net, None, batch, "bf16", "momentum").training_peak
+
+    assert peak(found["largest_batch"]) <= 4 * 2**30 < peak(found["largest_batch"] + 1)
+    _, out, _ = run("show", "resnet18", *arguments, "--memory", "1MiB")
+    assert "training at batch 8, bf16, momentum" in out
+    assert "largest batch in 1MiB: none: not even one image fits" in out
+
+
+def test_the_roofline() -> None:
+    _, out, _ = run("show", "mobilenet_v2_050", "--roofline", "--layers", "--image-size", "64")
+    assert "waits for" in out.splitlines()[0]
+    assert "layers for memory" in out.splitlines()[-1]
+
+
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A user's own networks, in the folder that the command runs in."""
+    (tmp_path / "mine.py").write_text(
+        "import torch\n"
+        "from torch import nn\n"
+        "import torch.nn.functional as F\n"
+        "def small():\n"
+        "    conv = nn.Conv2d(3, 8, 3)\n"
+        "    return nn.Sequential(conv, nn.ReLU(), nn.Flatten(), nn.Linear(8*36, 2))\n"
+        "def scaled():\n"
+        "    # Looks at numbers while it is built.\n"
+        "    net = small()\n"
+        "    return net if net[0].weight.abs().max().item() > 0 else None\n"
+        "ready = nn.Conv2d(3, 4, 1)\n"
+        "def broken():\n"
+        "    raise RuntimeError('no weights at hand\\nand more')\n"
+        "def needs(width):\n"
+        "    return nn.Conv2d(3, width, 1)\n"
+        "def word():\n"
+        "    return 'net'\n"
+        "class Branching(nn.Module):\n"
+        "    def forward(self, x):\n"
+        "        return x if x.sum() > 0 else -x\n"
+        "class Two(nn.Module):\n"
+        "    def __init__(self):\n"
+        "        super().__init__()\n"
+        "        self.table = nn.Embedding(10, 8)\n"
+        "        self.conv = nn.Conv2d(3, 8, 1)\n"
+        "    def forward(self, image, tokens):\n"
+        "        return self.conv(image).flatten(2).mT @ self.table(tokens).mT\n"
+    )
+    (tmp_path / "torn.py").write_text("def make(:\n")
+    monkeypatch.chdir(tmp_path)
+    for name in ("mine", "torn"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    return tmp_path
+
+
+@pytest.mark.usefixtures("package")
+@pytest.mark.parametrize("name", ["small", "scaled"])
+def test_a_factory_of_ones_own(name: str) -> None:
+    code, out, err = run("show", f"mine:{name}", "--input", "3x8x8", "--json")
+    assert (code, err) == (0, "")
+    document = json.loads(out)
+    assert document["model"] == f"mine:{name}"
+    assert document["macs"] == 36 * 8 * 27 + 8 * 36 * 2
+    assert sys.path[0] != str(Path.cwd())
+
+
+@pytest.mark.usefixtures("package")
+def test_several_inputs() -> None:
+    two = ("show", "mine:Two", "--input", "3x4x4", "--input", "7:int64", "--json")
+    document = json.loads(run(*two)[1])
+    assert document["macs"] == 16 * 3 * 8 + 16 * 7 * 8
+    batch = json.loads(run(*two, "--batch", "2")[1])
+    assert batch["macs"] == 2 * document["macs"]
+
+
+@pytest.mark.usefixtures("package")
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("mine:small",), "mine:small does not say its input size; give --input 3x224x224"),
+        (
+            ("mine:broken", "--input", "3x8x8"),
+            "mine:broken failed: RuntimeError: no weights at hand; it is called without arguments",
+        ),
+        (("mine:needs", "--input", "3x8x8"), "missing 1 required positional argument: 'width'"),
+        (("mine:word", "--input", "3x8x8"), "mine:word gives a str, not a torch.nn.Module"),
+        (("mine:F", "--input", "3x8x8"), "mine:F is a Python module; it should be a function"),
+        (("mine:smal", "--input", "3x8x8"), "unknown name in mine 'smal'; did you mean small?"),
+        (("torn:make", "--input", "3x8x8"), "importing torn failed: SyntaxError: "),
+        (("nowhere.at:all",), "no module 'nowhere.at' to take 'all' from"),
+        (
+            ("mine:small", "--input", "4x8x8"),
+            "Sequential cannot run on an input of shape (1, 4, 8, 8): ",
+        ),
+        (
+            ("mine:Branching", "--input", "3x8x8"),
+            "Branching cannot run on an input of shape (1, 3, 8, 8): ",
+        ),
+        (("mine:small", "--input", "3by8"), "a shape is like 3x224x224, got '3by8'"),
+        (("mine:small", "--input", "3x8x8:int46"), "unknown type 'int46'; did you mean int64?"),
+        (("resnet18", "--input", "3x8x8", "--image-size", "8"), "give either --image-size or"),
+        (("resnet18", "--memory", "lots"), "an amount of memory is like 16GiB, 800M or 16GB"),
+    ],
+)
+def test_bad_input_is_one_clear_line(arguments: tuple[str, ...], message: str) -> None:
+    code, out, err = run("show", *arguments)
+    assert (code, out) == (2, "")
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1
+    assert message in err
+
+
+def test_a_choice_by_numbers_says_what_it_needs(package: Path) -> None:
+    _, _, err = run("show", "mine:Branching", "--input", "3x8x8")
+    assert "chooses by the numbers of a tensor" in err
+    assert package.is_dir()
+
+
+def test_networks_of_other_libraries() -> None:
+    for target in ("timm/regnety_002", "torchvision.models:regnet_y_400mf"):
+        code, out, err = run("show", target, "--input", "3x64x64")
+        assert (code, err) == (0, "")
+        assert "receptive field  global" in out
+
+
+def test_another_size_builds_the_network_for_it() -> None:
+    for option in (("--image-size", "384"), ("--input", "3x384x384")):
+        _, out, _ = run("show", "vit_ti_16", *option)
+        assert "577 x 192" in out
+
+
+def test_compare() -> None:
+    names = ("resnet50", "efficientnet_b4", "convnext_tiny")
+    code, out, err = run("compare", *names)
+    assert (code, err) == (0, "")
+    lines = {line.split("  ")[0].strip(): line for line in out.splitlines()}
+    assert "25.56 M" in lines["parameters"]
+    # 19 341 616 and 28 589 128 over 25 557 032.
+    assert "x0.757" in lines["parameters"]
+    assert "x1.12" in lines["parameters"]
+    assert [cell for cell in lines["receptive field"].split() if cell != "receptive"][1:] == [
+        "427",
+        "global",
+        "1688",
+    ]
+    assert "AdaptiveAvgPool2d =" in lines
+    document = json.loads(run("compare", *names, "--json")[1])
+    assert document["schema"] == "vertebra.comparison/1"
+    assert [entry["model"] for entry in document["networks"]] == list(names)
+    assert [entry["params"] for entry in document["networks"]] == [25557032, 19341616, 28589128]
+    assert document["networks"][0]["kinds"]["Conv2d"] == 53
+
+
+def test_compare_needs_two() -> None:
+    assert run("compare", "resnet18")[2] == "error: compare takes two networks or more\n"
+    assert "name each once" in run("compare", "resnet18", "resnet18")[2]
+    assert "did you mean resnet50?" in run("compare", "resnet18", "resnet5")[2]
+
+
+def test_compare_loads_no_torchvision() -> None:
+    code = (
+        "import sys\nfrom vertebra.cli import main\n"
+        "assert main(['compare', 'resnet18', 'vit_ti_16', '--json']) == 0\n"
+        "print(sorted({'torchvision', 'torch._dynamo', 'sympy', 'timm'} & set(sys.modules)),"
+        " file=sys.stderr)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr.splitlines()[-1] == "[]"
+
+
+def test_networks_without_numbers_stay_without() -> None:
+    from vertebra.zoo.subjects import subject
+
+    net, name = subject("resnet18", (1, 64, 64))
+    assert name == "resnet18"
+    assert next(net.parameters()).device == torch.device("meta")
