@@ -52,6 +52,7 @@ bench: setup
 	$(BIN)/python benchmarks/precisions.py
 	$(BIN)/python benchmarks/train_throughput.py
 	$(BIN)/python benchmarks/zoo_speed.py
+	$(BIN)/python benchmarks/anatomy_speed.py
 
 catalogue: setup
 	$(BIN)/python -m vertebra.zoo.catalogue

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -13,6 +13,7 @@ from torch.utils._pytree import tree_leaves
 
 from vertebra.anatomy.graph import WRITTEN, Graph, ModuleCall, Node, Value
 from vertebra.anatomy.shape_only import (
+    Hook,
     ShapeMode,
     ShapeOnly,
     collector_off,
@@ -20,6 +21,7 @@ from vertebra.anatomy.shape_only import (
     on_shapes,
     sketch,
     storage_of,
+    watched,
 )
 
 
@@ -47,7 +49,7 @@ def capture(model: nn.Module, inputs: Sequence[tuple[tuple[int, ...], torch.dtyp
         )
         recorder = _Recorder(parameters, learnt)
         entry = [recorder.new_value(argument) for argument in arguments]
-        with _recording_calls(model, recorder), recorder:
+        with watched(model, functools.partial(_hooks, recorder=recorder)), recorder:
             outputs = torch.func.functional_call(model, {**parameters, **buffers}, arguments)
         return Graph(
             values=tuple(recorder.values),
@@ -160,24 +162,8 @@ def _name(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
 
 
-@contextlib.contextmanager
-def _recording_calls(model: nn.Module, recorder: _Recorder) -> Iterator[None]:
-    """Tell the recorder which module runs, from hooks that are taken off again."""
-    handles = []
-    try:
-        for path, module in model.named_modules():
-            before, after = _hooks(path, module, recorder)
-            handles.append(module.register_forward_pre_hook(before, with_kwargs=True))
-            handles.append(module.register_forward_hook(after, with_kwargs=True))
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
-def _hooks(
-    path: str, module: nn.Module, recorder: _Recorder
-) -> tuple[Callable[..., None], Callable[..., None]]:
+def _hooks(path: str, module: nn.Module, recorder: _Recorder) -> tuple[Hook, Hook]:
+    """Write down where a module begins and ends, what it takes and what it gives."""
     # A stack, because a module may run inside itself.
     entered: list[tuple[int, tuple[int, ...]]] = []
     leaf = next(module.children(), None) is None

@@ -14,18 +14,16 @@ from vertebra.anatomy.receptive import ReceptiveField
 
 
 @dataclass(frozen=True)
-class Layer:
-    """One module without children, or one operation that a larger module does itself.
+class Part:
+    """One part of the network, such as the stem, a stage or a block, summed over all it does.
 
-    Shapes include the batch. ``params`` counts a parameter where it is used first. ``macs`` is for
-    the whole batch. ``bytes_moved`` is what its operations read and write if each takes its
-    operands from memory and puts its result there, in the types of the capture (float32).
-    ``receptive_field`` is that of the output, None where it is no map or not known.
+    The shape includes the batch. ``params`` counts a parameter where it is used first. ``macs`` is
+    for the whole batch. ``bytes_moved`` is what its operations read and write if each takes its
+    operands from memory and puts its result there. ``receptive_field`` is that of the output, None
+    where it is not known or the image has no part in it.
     """
 
     name: str
-    kind: str
-    input_shape: Shape
     output_shape: Shape
     params: int
     macs: int
@@ -39,20 +37,11 @@ class Layer:
 
 
 @dataclass(frozen=True)
-class Part:
-    """One part of the network, such as the stem, a stage or a block, summed over all it does."""
+class Layer(Part):
+    """One module without children, or one operation that a larger module does itself."""
 
-    name: str
-    output_shape: Shape
-    params: int
-    macs: int
-    bytes_moved: int
-    receptive_field: ReceptiveField | None
-
-    @property
-    def intensity(self) -> float:
-        """MACs for each byte moved."""
-        return self.macs / self.bytes_moved if self.bytes_moved else 0.0
+    kind: str
+    input_shape: Shape
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ not in it.
 from __future__ import annotations
 
 import contextlib
+import functools
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +19,15 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
-from vertebra.anatomy.shape_only import ShapeMode, ShapeOnly, in_mode, on_shapes, sketch
+from vertebra.anatomy.shape_only import (
+    Hook,
+    ShapeMode,
+    ShapeOnly,
+    in_mode,
+    on_shapes,
+    sketch,
+    watched,
+)
 
 Shape = tuple[int, ...]
 
@@ -135,29 +144,20 @@ def _stage(
         def run() -> Any:
             return torch.func.functional_call(model, state, arguments)
 
-        with _following(model, ledger), ledger:
+        with watched(model, functools.partial(_entering, ledger=ledger)), ledger:
             yield ledger, run, given
 
 
-@contextlib.contextmanager
-def _following(model: nn.Module, ledger: _Ledger) -> Iterator[None]:
-    """Tell the ledger which module runs, from hooks that are taken off again."""
-    handles = []
-    try:
-        for path, module in model.named_modules():
+def _entering(path: str, _module: nn.Module, ledger: _Ledger) -> tuple[Hook, Hook]:
+    """Tell the ledger which module runs."""
 
-            def before(_module: nn.Module, _args: Any, path: str = path) -> None:
-                ledger.stack.append(path)
+    def before(*_given: Any) -> None:
+        ledger.stack.append(path)
 
-            def after(_module: nn.Module, _args: Any, _output: Any) -> None:
-                ledger.stack.pop()
+    def after(*_given: Any) -> None:
+        ledger.stack.pop()
 
-            handles.append(module.register_forward_pre_hook(before))
-            handles.append(module.register_forward_hook(after))
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
+    return before, after
 
 
 def _autocast(dtype: torch.dtype | None) -> contextlib.AbstractContextManager[Any]:

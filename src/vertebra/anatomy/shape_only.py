@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -116,6 +116,30 @@ def in_mode(model: nn.Module, *, training: bool) -> Iterator[None]:
     finally:
         for module, own in modes:
             module.training = own
+
+
+# Called with the module, its arguments and keywords, and, afterwards, its output.
+Hook = Callable[..., None]
+
+
+@contextlib.contextmanager
+def watched(
+    model: nn.Module, hooks: Callable[[str, nn.Module], tuple[Hook, Hook]]
+) -> Iterator[None]:
+    """Call a hook before and one after every module that runs; they are taken off again.
+
+    ``hooks`` makes the two for a module at a path.
+    """
+    handles = []
+    try:
+        for path, module in model.named_modules():
+            before, after = hooks(path, module)
+            handles.append(module.register_forward_pre_hook(before, with_kwargs=True))
+            handles.append(module.register_forward_hook(after, with_kwargs=True))
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 @contextlib.contextmanager
