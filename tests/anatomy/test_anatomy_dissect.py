@@ -413,3 +413,25 @@ def test_a_dissection_loads_no_compiler_and_no_torchvision() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+class InPlace(nn.Module):
+    """Tensors that get another shape, and are then asked for it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(5, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = (x * 2).transpose_(1, 2)
+        y = self.linear(y).mean(1, keepdim=True).squeeze_(1).unsqueeze_(2)
+        return y.t_() if y.ndim == 2 else y.reshape(y.shape[0], y.shape[1])
+
+
+def test_shapes_that_change_in_place() -> None:
+    for net in (InPlace(), nn.GRU(5, 16, batch_first=True), nn.GRU(5, 16)):
+        x = torch.randn(1, 5, 8) if isinstance(net, InPlace) else torch.randn(2, 3, 5)
+        real = net(x)
+        graph = dissect(net, inputs=[x]).graph
+        expected = [tuple(t.shape) for t in (real if isinstance(real, tuple) else [real])]
+        assert [graph.values[value].shape for value in graph.outputs] == expected

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import pytest
 import torch
 from counting import Run, by_torch, numbers
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 from vertebra.anatomy import dissect
 from vertebra.zoo import create
@@ -303,3 +305,65 @@ def test_no_gradient_passes_what_runs_without() -> None:
     body = dissect(HalfFrozen(), inputs=[(3, 12)])
     assert body.macs == 3 * (12 * 20 + 20 * 6)
     assert body.backward_macs == 3 * 20 * 6  # the head's weight, and nothing before it
+
+
+class SwishOfOnesOwn(torch.autograd.Function):
+    """As implementations that save memory have it: autograd does not see inside."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.save_for_backward(x)
+        return x * torch.sigmoid(x)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        (x,) = ctx.saved_tensors
+        gate = torch.sigmoid(x)
+        return gradient * (gate + x * gate * (1 - gate))
+
+
+class Custom(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Conv2d(3, 8, 3), nn.Conv2d(8, 4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.second(SwishOfOnesOwn.apply(self.first(x)))
+
+
+def test_gradients_pass_a_function_of_ones_own() -> None:
+    body = dissect(Custom(), (3, 10, 10))
+    first, second = 64 * 8 * 27, 36 * 4 * 72
+    assert body.macs == first + second
+    assert body.backward_macs == first + 2 * second
+
+
+class Again(nn.Module):
+    def __init__(self, *block: nn.Module) -> None:
+        super().__init__()
+        self.first, self.block = nn.Conv2d(3, 8, 1), nn.Sequential(*block)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return checkpoint(self.block, self.first(x), use_reentrant=True)
+
+
+def test_what_a_reentrant_checkpoint_hides_is_not_known() -> None:
+    """Of two layers in it, the graph shows none between which a gradient passes; one is plain."""
+    body = dissect(Again(nn.Conv2d(8, 8, 1), nn.ReLU(), nn.Conv2d(8, 8, 1)), (3, 4, 4))
+    assert body.macs == 16 * (24 + 2 * 64)
+    assert body.backward_macs is None
+    assert body.to_dict()["backward_macs"] is None
+    assert dissect(Again(nn.Conv2d(8, 8, 1)), (3, 4, 4)).backward_macs == 16 * (24 + 2 * 64)
+
+
+def test_what_is_partial_has_no_backward() -> None:
+    body = dissect(Run(lambda _, x: torch.cdist(x, x)), inputs=[(5, 7)])
+    assert body.partial
+    assert body.backward_macs is None
+
+
+def test_a_complex_product_is_not_one_real_one() -> None:
+    body = dissect(
+        Run(lambda _, x: torch.complex(x, x) @ torch.complex(x.mT, x.mT)), inputs=[(5, 7)]
+    )
+    assert body.partial == ("aten.mm",)

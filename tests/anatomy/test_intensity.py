@@ -76,3 +76,29 @@ def test_a_precision_that_was_not_measured_is_refused() -> None:
     body = dissect(create("resnet20", seed=0))
     with pytest.raises(VertebraError, match="unknown precision of a roofline 'fp16'"):
         bounds(body, ROOF, "fp16")
+
+
+def test_a_look_up_reads_what_it_gives() -> None:
+    body = dissect(nn.Embedding(50_000, 512), inputs=[torch.zeros((1, 77), dtype=torch.int64)])
+    assert body.bytes_moved == 2 * 4 * 77 * 512 + 8 * 77
+
+
+class NamedAlike(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.relu = nn.ReLU()
+        self.conv = nn.Conv2d(3, 4, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.relu(self.relu(self.conv(x)) - 1)
+
+
+def test_an_operation_called_as_a_child_is_counted_too() -> None:
+    body = dissect(NamedAlike(), (3, 8, 8), convention="full")
+    for depth in (1, 2):
+        assert sum(part.macs for part in body.at_depth(depth)) == body.macs
+
+
+def test_the_roof_knows_products_only() -> None:
+    body, full = (dissect(create("resnet20", seed=0), convention=c) for c in ("fvcore", "full"))
+    assert bounds(body, ROOF).seconds == bounds(full, ROOF).seconds

@@ -10,8 +10,9 @@ import torch
 from allocator import handed_out
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
-from vertebra.anatomy import Memory, largest_batch, memory_of
+from vertebra.anatomy import Memory, dissect, largest_batch, memory_of
 from vertebra.anatomy.memory import _largest
 from vertebra.core import VertebraError
 from vertebra.nn import Backbone
@@ -63,8 +64,8 @@ def step(net: Backbone, images: Tensor, precision: str) -> None:
 
 
 def close(ours: int, real: int) -> None:
-    # The bar is 10 %; but for a loss's few numbers the two agree to the byte.
-    assert ours == pytest.approx(real, rel=0.01, abs=20_000)
+    # The bar is 10 %. What differs is the loss, which is another one, and a few scalars.
+    assert ours == pytest.approx(real, rel=0.01, abs=4096)
 
 
 @pytest.mark.parametrize("precision", CASTS)
@@ -284,3 +285,77 @@ def test_against_cuda(name: str, precision: str) -> None:
     torch.cuda.reset_peak_memory_stats()
     run()
     assert needs.training_peak == pytest.approx(torch.cuda.max_memory_allocated(), rel=0.1)
+
+
+class Caching(nn.Module):
+    """Makes its table of positions when it first runs, and others by size."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(()))
+        self.positions: Tensor | None = None
+        self.by_size: dict[int, Tensor] = {}
+        self.register_buffer("mask", None)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.positions is None:
+            self.positions = torch.linspace(0, 1, x.shape[-1])
+        if x.shape[-1] not in self.by_size:
+            self.by_size[x.shape[-1]] = torch.arange(x.shape[-1]) * self.scale.detach()
+        self.mask = torch.ones(x.shape[-1])
+        return x * self.positions * self.scale + self.by_size[x.shape[-1]] * self.mask
+
+
+@pytest.mark.parametrize("look", [dissect, memory_of])
+def test_what_a_forward_stores_is_gone_again(look: Any) -> None:
+    net = Caching()
+    look(net, (3, 8, 8))
+    assert (net.positions, net.by_size, net.mask) == (None, {}, None)
+    real = net(torch.ones(1, 3, 8, 8))
+    look(net, (3, 8, 8))
+    torch.testing.assert_close(net(torch.ones(1, 3, 8, 8)), real)
+
+
+class Reentrant(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Conv2d(3, 8, 1), nn.Conv2d(8, 8, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return checkpoint(self.second, self.first(x), use_reentrant=True)
+
+
+def test_a_reentrant_checkpoint_leaves_no_gradients() -> None:
+    net = Reentrant()
+    kept = torch.ones_like(net.second.weight)
+    net.second.weight.grad = kept
+    memory_of(net, (3, 8, 8))
+    assert net.second.weight.grad is kept
+    assert [p.grad is None for p in net.parameters()] == [True, True, False, True]
+
+
+def test_what_only_a_kernel_knows_is_named() -> None:
+    needs = memory_of(nn.LSTM(8, 8), inputs=[(5, 2, 8)])
+    assert needs.partial
+    assert needs.to_dict()["partial"] == list(needs.partial)
+    assert memory_of(create("resnet20", seed=0)).partial == ()
+
+
+@pytest.mark.parametrize("batch", [0, -1, 2.0, True])
+def test_a_batch_is_a_whole_number(batch: Any) -> None:
+    with pytest.raises(VertebraError, match="batch must be a whole number"):
+        memory_of(create("resnet20", seed=0), batch=batch)
+
+
+@pytest.mark.parametrize("limit", ["16GiB", -1, 1e9])
+def test_a_limit_is_bytes(limit: Any) -> None:
+    with pytest.raises(VertebraError, match="limit must be a whole number of bytes"):
+        largest_batch(create("resnet20", seed=0), limit)
+
+
+def test_the_largest_batch_of_integers() -> None:
+    net = nn.Sequential(nn.Embedding(10, 64), nn.Linear(64, 64))
+    best = largest_batch(net, 10_000_000, (16,), dtype=torch.int64)
+    tokens = [torch.empty((n, 16), dtype=torch.int64, device="meta") for n in (best, best + 1)]
+    fits, exceeds = (memory_of(net, inputs=[t]).training_peak for t in tokens)
+    assert fits <= 10_000_000 < exceeds

@@ -112,6 +112,18 @@ def resized(size: list[int], mode: str) -> Operation:
     return lambda x: F.interpolate(x, size, mode=mode)
 
 
+def scaled(factor: float, mode: str) -> Operation:
+    return lambda x: F.interpolate(x, scale_factor=factor, mode=mode)
+
+
+def patches_summed(x: Tensor) -> Tensor:
+    """One position for each 2x2 patch, by a view and a mean over the parts of both axes."""
+    n, c, h, w = x.shape
+    if h % 2 or w % 2:
+        return x
+    return x.view(n, c, h // 2, 2, w // 2, 2).mean((3, 5)) if x.is_contiguous() else x
+
+
 def pooled(kernel: int, ceil: bool) -> Operation:
     return lambda x: F.avg_pool2d(x, min(kernel, *x.shape[2:]), ceil_mode=ceil)
 
@@ -137,6 +149,11 @@ PROGRAMS: st.SearchStrategy[Operation] = st.one_of(
         st.lists(st.integers(2, 14), min_size=2, max_size=2),
         st.sampled_from(["nearest", "bilinear"]),
     ),
+    st.builds(
+        scaled,
+        st.sampled_from([0.5, 0.7, 1.3, 1.5, 1.7, 2.0, 2.5]),
+        st.sampled_from(["nearest", "bilinear"]),
+    ),
     st.builds(pooled, st.integers(1, 3), st.booleans()),
     st.builds(adaptive, st.lists(st.integers(2, 6), min_size=2, max_size=2)),
     st.builds(
@@ -146,6 +163,7 @@ PROGRAMS: st.SearchStrategy[Operation] = st.one_of(
         [
             scattered,
             merged,
+            patches_summed,
             gated,
             one_row,
             lambda x: x.mT,

@@ -43,12 +43,14 @@ class Anatomy:
         return sum(macs or 0 for macs in self._counts)
 
     @functools.cached_property
-    def backward_macs(self) -> int:
+    def backward_macs(self) -> int | None:
         """Multiply-accumulates of the products of one backward, whatever the convention.
 
-        Activations, norms and biases are not in it; see :mod:`.gradients`.
+        Activations, norms and biases are not in it; see :mod:`.gradients`. None where gradients
+        cannot be followed, and where an operation is not known (:attr:`partial`).
         """
-        return sum(backward_products(self.graph))
+        products = None if self._unknown_products else backward_products(self.graph)
+        return None if products is None else sum(products)
 
     @functools.cached_property
     def subtotals(self) -> dict[str, int]:
@@ -125,6 +127,10 @@ class Anatomy:
             "stages": [_row_dict(stage) for stage in self.stages],
             "layers": [_row_dict(layer) for layer in self.layers],
         }
+
+    @property
+    def _unknown_products(self) -> bool:
+        return any(count(self.graph, node) is None for node in self.graph.nodes)
 
     @property
     def fields(self) -> Mapping[int, ReceptiveField | None]:

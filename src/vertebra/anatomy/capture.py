@@ -47,7 +47,7 @@ def capture(model: nn.Module, inputs: Sequence[tuple[tuple[int, ...], torch.dtyp
         arguments = tuple(
             ShapeOnly(torch.empty(shape, dtype=dtype, device="meta")) for shape, dtype in inputs
         )
-        recorder = _Recorder(parameters, learnt)
+        recorder = _Recorder(parameters, learnt, buffers)
         entry = [recorder.new_value(argument) for argument in arguments]
         with watched(model, functools.partial(_hooks, recorder=recorder)), recorder:
             outputs = torch.func.functional_call(model, {**parameters, **buffers}, arguments)
@@ -57,13 +57,19 @@ def capture(model: nn.Module, inputs: Sequence[tuple[tuple[int, ...], torch.dtyp
             calls=tuple(recorder.calls),
             inputs=tuple(entry),
             outputs=recorder.ids(outputs),
+            differentiable=frozenset(recorder.differentiable),
         )
 
 
 class _Recorder(ShapeMode):  # type: ignore[no-untyped-call]
     """Writes down every operation below autograd, with an id for every tensor it makes."""
 
-    def __init__(self, parameters: Mapping[str, Tensor], learnt: Collection[str]) -> None:
+    def __init__(
+        self,
+        parameters: Mapping[str, Tensor],
+        learnt: Collection[str],
+        buffers: Mapping[str, Tensor],
+    ) -> None:
         super().__init__()
         self.values: list[Value] = []
         self.nodes: list[Node] = []
@@ -72,13 +78,20 @@ class _Recorder(ShapeMode):  # type: ignore[no-untyped-call]
         # Keeps every tensor alive: Python reuses the id() of one that has died.
         self._alive: list[Tensor] = []
         self._storages: dict[int, int] = {}
+        self.differentiable: set[int] = set()
         # For each storage that was written to, the value that was written last.
         self._written: dict[int, int] = {}
         for name, tensor in parameters.items():
             self.new_value(tensor, name, name in learnt)
+        for name, tensor in buffers.items():
+            self.new_value(tensor, buffer=name)
 
     def new_value(
-        self, tensor: Tensor, parameter: str | None = None, trainable: bool = False
+        self,
+        tensor: Tensor,
+        parameter: str | None = None,
+        trainable: bool = False,
+        buffer: str | None = None,
     ) -> int:
         """Give ``tensor`` a fresh id, also if it had one, as after an in-place operation."""
         self._alive.append(tensor)
@@ -86,7 +99,7 @@ class _Recorder(ShapeMode):  # type: ignore[no-untyped-call]
         dtype = _name(tensor.dtype)
         storage = self._storages.setdefault(storage_of(tensor), len(self._storages))
         shape = tuple(tensor.shape)
-        self.values.append(Value(shape, dtype, parameter, trainable, storage))
+        self.values.append(Value(shape, dtype, parameter, trainable, storage, buffer))
         return len(self.values) - 1
 
     def ids(self, structure: Any) -> tuple[int, ...]:
@@ -99,7 +112,11 @@ class _Recorder(ShapeMode):  # type: ignore[no-untyped-call]
             # A tensor that no recorded operation made is a constant of the network.
             return self.new_value(tensor)
         written = self._written.get(self.values[known].storage, -1)
-        return known if written <= known else self._reread(tensor, known, written)
+        current = known if written <= known else self._reread(tensor, known, written)
+        # Asked when it is read: what a custom autograd.Function gives requires gradients only then.
+        if tensor.requires_grad:
+            self.differentiable.update((current, written) if current != known else (current,))
+        return current
 
     def _reread(self, tensor: Tensor, known: int, written: int) -> int:
         """A value whose memory another view of it has changed since."""
@@ -127,9 +144,8 @@ class _Recorder(ShapeMode):  # type: ignore[no-untyped-call]
             outputs = tuple(self.new_value(tensor) for tensor in made)
             if func._schema.is_mutable:
                 self._written.update({self.values[value].storage: value for value in outputs})
-            name, place = str(func.overloadpacket), self.stack[-1]
-            learning = torch.is_grad_enabled()
-            self.nodes.append(Node(name, attributes, operands, outputs, place, learning))
+            name = str(func.overloadpacket)
+            self.nodes.append(Node(name, attributes, operands, outputs, self.stack[-1]))
         return result
 
     def _bind(

@@ -23,8 +23,8 @@ class Comparison:
 
     def ratios(self, figure: str) -> tuple[float | None, ...]:
         """Each network's figure ("params", "macs", ...) over the first one's; None over nothing."""
-        values = [getattr(body, figure) for body in self.bodies]
-        return tuple(value / values[0] if values[0] else None for value in values)
+        first, *_ = values = [getattr(body, figure) for body in self.bodies]
+        return tuple(value / first if first and value is not None else None for value in values)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data under the names of :class:`Anatomy`, without its layers."""

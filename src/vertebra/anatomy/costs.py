@@ -203,6 +203,8 @@ VIEWS = FRESH | frozenset(
 )
 # Of these, the ones that write what they make.
 COPIES = frozenset("clone copy contiguous _to_copy to".split())
+# They read as much of a table as they give.
+LOOKUPS = frozenset("embedding index index_select gather".split())
 # Numbers moved about, or drawn.
 FREE = VIEWS | frozenset(
     """

@@ -26,34 +26,39 @@ _OPERANDS = {
 }
 
 
-def backward_products(graph: Graph) -> list[int]:
-    """For each node the MACs of its part of the backward pass."""
+def backward_products(graph: Graph) -> list[int] | None:
+    """For each node the MACs of its part of the backward pass.
+
+    None where a gradient comes out of what the graph shows without one, so that it cannot be
+    followed: a block that a reentrant checkpoint runs again.
+    """
     learns = _learning(graph)
+    if learns is None:
+        return None
     # A gradient comes back to what an output is made of, by operations that hand it on.
     reached = {value for value in graph.outputs if learns[value]}
     costs = [0] * len(graph.nodes)
     for index, node in reversed(list(enumerate(graph.nodes))):
-        if _hands_on(node) and reached.intersection(node.outputs):
+        if node.name not in FRESH and reached.intersection(node.outputs):
             reached.update(value for value in node.inputs if learns[value])
             costs[index] = _cost(graph, node, learns)
     return costs
 
 
-def _hands_on(node: Node) -> bool:
-    """Whether a gradient passes the operation."""
-    return node.learning and node.name not in FRESH and node.name != "detach"
-
-
-def _learning(graph: Graph) -> list[bool]:
+def _learning(graph: Graph) -> list[bool] | None:
     """For each value whether it is, or is made of, a parameter that learns."""
     learns = [value.trainable for value in graph.values]
+    # As autograd has it, if all parameters learnt: what should follow from parameters alone.
+    able = [value.parameter is not None for value in graph.values]
     for node in graph.nodes:
-        if not _hands_on(node):
+        if node.name in FRESH:
             continue
-        after = any(learns[value] for value in node.inputs)
         for value in node.outputs:
-            floating = graph.values[value].dtype.startswith(("float", "bfloat", "complex"))
-            learns[value] = after and floating
+            passes = value in graph.differentiable
+            learns[value] = passes and any(learns[v] for v in node.inputs)
+            able[value] = passes and any(able[v] for v in node.inputs)
+            if passes and not able[value]:
+                return None
     return learns
 
 

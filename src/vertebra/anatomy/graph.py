@@ -42,6 +42,7 @@ class Value:
     parameter: str | None = None
     trainable: bool = False
     storage: int = -1
+    buffer: str | None = None
 
     @property
     def itemsize(self) -> int:
@@ -69,8 +70,6 @@ class Node:
     operands: Mapping[str, tuple[int, ...]]
     outputs: tuple[int, ...]
     module: str
-    # Whether gradients pass: not under torch.no_grad.
-    learning: bool = True
 
     @property
     def name(self) -> str:
@@ -98,13 +97,18 @@ class ModuleCall:
 
 @dataclass(frozen=True)
 class Graph:
-    """Everything one forward did, in order."""
+    """Everything one forward did, in order.
+
+    ``differentiable`` are the values that autograd would hand a gradient to, did all parameters
+    learn.
+    """
 
     values: tuple[Value, ...]
     nodes: tuple[Node, ...]
     calls: tuple[ModuleCall, ...]
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
+    differentiable: frozenset[int] = frozenset()
 
     def live_nodes(self) -> Iterator[Node]:
         """The nodes on which an output depends, in order."""

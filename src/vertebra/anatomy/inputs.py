@@ -29,6 +29,8 @@ def described(
         kind = type(inputs).__name__
         text = f"inputs takes one tensor or shape an argument, in a list; got {kind}"
         raise VertebraError(text)
+    if isinstance(batch, bool) or not isinstance(batch, int) or batch < 1:
+        raise VertebraError(f"batch must be a whole number, 1 or more; got {batch!r}")
     if inputs is None:
         # A network in float64 or bfloat16 takes images of its own type.
         kinds = (p.dtype for p in model.parameters() if p.is_floating_point())

@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from vertebra.anatomy.costs import COPIES, VIEWS
+from vertebra.anatomy.costs import COPIES, LOOKUPS, VIEWS
 from vertebra.anatomy.graph import Graph, ModuleCall, Node
 from vertebra.anatomy.inputs import Shape
 from vertebra.anatomy.receptive import ReceptiveField
@@ -93,11 +93,14 @@ class Rows:
 
     def at_depth(self, depth: int) -> Iterator[Part]:
         """Modules down to ``depth`` names in their path, and what larger ones do themselves."""
-        seen: dict[str, list[_Group]] = {}
+        # An operation of a larger module may be called as a child of that module is.
+        seen: dict[tuple[str, bool], list[_Group]] = {}
         for group in self._groups():
-            seen.setdefault(".".join(group.name.split(".")[:depth]), []).append(group)
-        for path, groups in seen.items():
-            whole = self.part(path, path)
+            path = ".".join(group.name.split(".")[:depth])
+            alone = group.call is None and path == group.name
+            seen.setdefault((path, alone), []).append(group)
+        for (path, alone), groups in seen.items():
+            whole = None if alone else self.part(path, path)
             nodes = [index for group in groups for index in group.nodes]
             if whole is not None:
                 yield whole
@@ -184,5 +187,14 @@ class Rows:
         if node.name in VIEWS and node.name not in COPIES:
             return 0
         values = self._graph.values
-        touched = [values[value] for value in (*dict.fromkeys(node.inputs), *node.outputs)]
+        if node.name in LOOKUPS:
+            # Of the table only what is looked up: as much as comes out.
+            read = [v for v in dict.fromkeys(node.inputs) if v not in node.operands[_table(node)]]
+            touched = [values[v] for v in (*read, *node.outputs, node.outputs[0])]
+        else:
+            touched = [values[v] for v in (*dict.fromkeys(node.inputs), *node.outputs)]
         return sum(math.prod(value.shape) * value.itemsize for value in touched)
+
+
+def _table(node: Node) -> str:
+    return "weight" if node.name == "embedding" else "self"

@@ -43,6 +43,8 @@ def check_convention(name: str) -> None:
 def count(graph: Graph, node: Node, convention: str = "torchvision") -> int | None:
     """MACs of one node, None where the operation does arithmetic that has no rule."""
     product = products(graph, node)
+    if product and any(graph.values[v].dtype.startswith("complex") for v in node.inputs):
+        return None  # four real ones, or three: by kernel
     if product is None and not _without_products(node):
         return None
     if convention == "torchvision":

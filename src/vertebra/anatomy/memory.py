@@ -61,6 +61,7 @@ class Memory:
         training_peak: the most at any time of a step: parameters, buffers, optimiser state, inputs,
             activations, gradients so far and temporary tensors. Gradients start unset.
         inference_peak: parameters, buffers, inputs and the largest set of maps alive at once.
+        partial: operations that keep more than can be told without their kernel; empty when exact.
 
     Not in it: what kernels borrow while they run (cuDNN's and oneDNN's workspaces), what an
     allocator keeps in reserve, CUDA's context, and temporaries of the optimiser.
@@ -78,10 +79,12 @@ class Memory:
     activations_by_module: Mapping[str, int]
     training_peak: int
     inference_peak: int
+    partial: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data under the names of this class."""
-        return {**vars(self), "activations_by_module": dict(self.activations_by_module)}
+        plain = {**vars(self), "activations_by_module": dict(self.activations_by_module)}
+        return {**plain, "partial": list(self.partial)}
 
 
 def memory_of(
@@ -131,6 +134,7 @@ def memory_of(
         activations_by_module=trained.by_module,
         training_peak=state + max(trained.peak, trained.given + gradients),
         inference_peak=inferred.peak,
+        partial=tuple(sorted(trained.unknown | inferred.unknown)),
     )
 
 
@@ -140,18 +144,26 @@ def largest_batch(
     input_size: Sequence[int] | None = None,
     precision: str = "fp32",
     optimizer: str = "adamw",
+    *,
+    dtype: torch.dtype | None = None,
 ) -> int:
     """The most images of a batch whose training step holds at most ``limit`` bytes; 0 if none.
 
-    The peak grows with the batch, never slower than before, so a few rehearsals find it.
+    The peak grows with the batch, never slower than before, so a few rehearsals find it. ``dtype``
+    is that of the input, the network's own if None.
 
     Raises:
         VertebraError: as :func:`memory_of`.
     """
 
     def peak(batch: int) -> int:
-        return memory_of(model, input_size, batch, precision, optimizer).training_peak
+        if dtype is None or input_size is None:
+            return memory_of(model, input_size, batch, precision, optimizer).training_peak
+        inputs = [torch.empty((batch, *input_size), dtype=dtype, device="meta")]
+        return memory_of(model, None, 1, precision, optimizer, inputs=inputs).training_peak
 
+    if isinstance(limit, bool) or not isinstance(limit, int) or limit < 0:
+        raise VertebraError(f"limit must be a whole number of bytes, got {limit!r}")
     return _largest(peak, limit)
 
 

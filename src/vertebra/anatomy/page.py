@@ -76,10 +76,14 @@ def network_page(
 def _figures(body: Anatomy, batch: int) -> list[tuple[str, str]]:
     each = "an image" if batch == 1 else f"of {batch} images"
     more = " and more" if body.partial else ""
+    backward = body.backward_macs
     return [
         ("parameters", si(body.params)),
         (f"MACs {each}, by {body.convention}", si(body.macs) + more),
-        (f"backward MACs {each}", si(body.backward_macs)),
+        (
+            f"backward MACs {each}",
+            "not known" if backward is None else si(backward),
+        ),
         ("receptive field of the last map", _pixels(body.receptive_field)),
     ]
 

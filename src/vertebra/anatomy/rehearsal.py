@@ -36,6 +36,8 @@ Shape = tuple[int, ...]
 class Held:
     """Bytes that a rehearsal held.
 
+    ``unknown``: operations that keep a workspace of a size that only their kernel knows.
+
     ``given``: parameters, buffers and inputs.
     ``activations``: alive at the end of the forward, besides parameters, buffers and inputs.
     ``by_module``: the same, by the path of the module that made them. ``peak``: the most at any
@@ -46,6 +48,11 @@ class Held:
     activations: int
     by_module: Mapping[str, int]
     peak: int
+    unknown: frozenset[str] = frozenset()
+
+
+# Recurrent layers keep all their gates in one tensor, which has no size without a kernel.
+_WORKSPACES = ("rnn", "lstm", "gru")
 
 
 class _Ledger(ShapeMode):  # type: ignore[no-untyped-call]
@@ -57,6 +64,7 @@ class _Ledger(ShapeMode):  # type: ignore[no-untyped-call]
         self.peak = 0
         # Storages alive, by identity: bytes and the path of the module that made them.
         self.held: dict[int, tuple[int, str]] = {}
+        self.unknown: set[str] = set()
 
     def enter(self, tensor: Tensor) -> None:
         """Count the storage of a tensor, unless it is known."""
@@ -82,6 +90,8 @@ class _Ledger(ShapeMode):  # type: ignore[no-untyped-call]
     ) -> Any:
         """Run ``func`` on shapes and count what it makes."""
         result = on_shapes(func, args, dict(kwargs or {}))
+        if any(kind in str(func) for kind in _WORKSPACES):
+            self.unknown.add(str(func.overloadpacket))
         for leaf in tree_leaves(result):
             if isinstance(leaf, Tensor):
                 self.enter(leaf)
@@ -106,7 +116,7 @@ def rehearse_training(
                 total = loss(outputs)
             if total.requires_grad:  # else nothing learns
                 total.backward()  # type: ignore[no-untyped-call]
-        return Held(_bytes(given), activations, by_module, ledger.peak)
+        return Held(_bytes(given), activations, by_module, ledger.peak, frozenset(ledger.unknown))
 
 
 def rehearse_inference(
@@ -120,7 +130,7 @@ def rehearse_inference(
             outputs = run()
         activations, by_module = _kept(ledger, given)
         del outputs
-        return Held(_bytes(given), activations, by_module, ledger.peak)
+        return Held(_bytes(given), activations, by_module, ledger.peak, frozenset(ledger.unknown))
 
 
 @contextlib.contextmanager

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import contextlib
 import gc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_map_only
+from torch.utils._pytree import tree_leaves, tree_map_only
 
 from vertebra.anatomy.inputs import FAILED_IN
 from vertebra.anatomy.shapes import shapes_of
@@ -40,6 +40,7 @@ class ShapeOnly(torch.Tensor):
             storage_offset=meta.storage_offset(),
             dtype=meta.dtype,
             device=torch.device("cpu"),
+            storage_size=meta.untyped_storage().nbytes(),
         )
         made.meta = meta
         return made
@@ -103,19 +104,71 @@ def on_shapes(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     if "device" in kwargs:
         kwargs = {**kwargs, "device": torch.device("meta")}
     args, kwargs = tree_map_only(Tensor, to_meta, (args, kwargs))
-    return tree_map_only(Tensor, from_meta, shapes_of(func, args, kwargs))
+    made = tree_map_only(Tensor, from_meta, shapes_of(func, args, kwargs))
+    if func._schema.is_mutable:
+        _follow(wrapped.values())
+    return made
+
+
+def _follow(tensors: Iterable[Tensor]) -> None:
+    """Give wrappers the shapes of their twins, where an operation changed them in place."""
+    for tensor in tensors:
+        if isinstance(tensor, ShapeOnly) and (
+            tensor.shape != tensor.meta.shape or tensor.stride() != tensor.meta.stride()
+        ):
+            size, stride = tensor.meta.shape, tensor.meta.stride()
+            # Past our own handlers: only what PyTorch notes down of the wrapper shall change.
+            keys = torch._C.DispatchKeySet(torch._C.DispatchKey.Python)
+            keys = keys | torch._C.DispatchKeySet(torch._C.DispatchKey.PythonTLSSnapshot)
+            with torch._C._ExcludeDispatchKeyGuard(keys):
+                offset = tensor.meta.storage_offset()
+                torch.ops.aten.as_strided_.default(tensor, size, stride, offset)
 
 
 @contextlib.contextmanager
 def in_mode(model: nn.Module, *, training: bool) -> Iterator[None]:
-    """Training or evaluation mode for the while, then each module's own mode again."""
+    """Training or evaluation mode for the while; afterwards everything is as it was.
+
+    Each module has its own mode again, each parameter its gradient, and what a forward stored in
+    its module on the way (a table of positions, a cache) is gone.
+    """
     modes = [(module, module.training) for module in model.modules()]
+    gradients = [(parameter, parameter.grad) for parameter in model.parameters()]
+    stored = [(module, _stored(module)) for module in model.modules()]
     model.train(training)
     try:
         yield
     finally:
         for module, own in modes:
             module.training = own
+        for parameter, gradient in gradients:
+            parameter.grad = gradient
+        for module, before in stored:
+            _restore(module, before)
+
+
+def _places(module: nn.Module) -> Iterator[dict[str, Any]]:
+    """Where a module keeps tensors, but for its parameters."""
+    yield module.__dict__
+    yield module._buffers
+    yield from (v for v in module.__dict__.values() if type(v) is dict and v is not module._buffers)
+
+
+def _stored(module: nn.Module) -> list[tuple[dict[Any, Any], dict[Any, Any]]]:
+    return [(place, dict(place)) for place in _places(module)]
+
+
+def _restore(module: nn.Module, before: list[tuple[dict[Any, Any], dict[Any, Any]]]) -> None:
+    """Take out again what has no numbers."""
+    known = {id(place): copy for place, copy in before}
+    for place in list(_places(module)):
+        copy = known.get(id(place), {})
+        for key, value in list(place.items()):
+            if any(isinstance(leaf, ShapeOnly) for leaf in tree_leaves(value)):
+                if key in copy:
+                    place[key] = copy[key]
+                else:
+                    del place[key]
 
 
 # Called with the module, its arguments and keywords, and, afterwards, its output.

@@ -46,7 +46,7 @@ def command(
 
 def _figures(found: Comparison) -> None:
     """The totals, each with how many times the first network's it is."""
-    from vertebra.report.words import shape, si
+    from vertebra.report.words import shape
 
     bodies = found.bodies
     numbers = [
@@ -59,7 +59,7 @@ def _figures(found: Comparison) -> None:
     rows = [["input", *(shape(body.input_shape) for body in bodies)]]
     for what, figure in numbers:
         cells = zip(bodies, found.ratios(figure), strict=True)
-        rows.append([what, *(_marked(si(getattr(body, figure)), by) for body, by in cells)])
+        rows.append([what, *(_marked(getattr(body, figure), by) for body, by in cells)])
     rows.append(["receptive field", *(str(body.receptive_field or "-") for body in bodies)])
     if any(body.partial for body in bodies):
         rows.append(["not counted", *(", ".join(body.partial) for body in bodies)])
@@ -67,8 +67,11 @@ def _figures(found: Comparison) -> None:
     output.line()
 
 
-def _marked(text: str, ratio: float | None) -> str:
+def _marked(number: float | None, ratio: float | None) -> str:
     """With the ratio to the first network, where there is a difference."""
+    from vertebra.report.words import si
+
+    text = "not known" if number is None else si(number)
     if ratio is None or ratio == 1:
         return f"{text}        "
     return f"{text}  x{ratio:<5.3g}"

@@ -113,7 +113,9 @@ def _memory(
     if len(subject.inputs) > 1:
         raise VertebraError("--memory finds the batch of a network with one input")
     size = tuple(subject.inputs[0].shape[1:])
-    return needs, largest_batch(subject.net, parse_bytes(limit), size, *chosen)
+    return needs, largest_batch(
+        subject.net, parse_bytes(limit), size, *chosen, dtype=subject.inputs[0].dtype
+    )
 
 
 def _table(title: str, rows: Sequence[Layer | Part], body: Anatomy, under: Bounds | None) -> None:
@@ -122,7 +124,7 @@ def _table(title: str, rows: Sequence[Layer | Part], body: Anatomy, under: Bound
 
     kinds = title == "layer"
     columns = [title, *(["kind"] if kinds else []), "output", "parameters", "%", "MACs", "%"]
-    waits = {bound.name: bound.by for bound in under.layers} if under else {}
+    waits = [bound.by for bound in under.layers] if under else [""] * len(rows)
     output.table(
         [*columns, "MACs/B", "field", *(["waits for"] if under else [])],
         [
@@ -136,9 +138,9 @@ def _table(title: str, rows: Sequence[Layer | Part], body: Anatomy, under: Bound
                 _share(row.macs, body.macs),
                 f"{row.intensity:.1f}" if row.macs else "",
                 str(row.receptive_field or ""),
-                *([waits.get(row.name, "")] if under else []),
+                *([wait] if under else []),
             )
-            for row in rows
+            for row, wait in zip(rows, waits, strict=True)
         ],
         text=3 if kinds else 2,
     )
@@ -159,7 +161,8 @@ def _totals(name: str, body: Anatomy) -> None:
     output.line(f"  parameters       {count(body.params)}")
     words = f"{body.convention}: {CONVENTIONS[body.convention]}"
     output.line(f"  MACs             {si(body.macs)} ({words})")
-    output.line(f"  backward         {si(body.backward_macs)} MACs more, in products")
+    backward = "not known" if body.backward_macs is None else f"{si(body.backward_macs)} MACs more"
+    output.line(f"  backward         {backward}, in products")
     output.line(f"  MACs per byte    {body.intensity:.1f} in float32")
     output.line(f"  receptive field  {field or 'not known'} before the head's pooling")
     if body.misaligned:
@@ -179,13 +182,15 @@ def _needs(needs: Memory, limit: str | None, largest: int | None) -> None:
         ("parameters", needs.parameters + needs.buffers, ""),
         ("gradients", needs.gradients, ""),
         ("optimiser state", needs.optimizer_state, ""),
-        ("images", needs.inputs, ""),
+        ("inputs", needs.inputs, ""),
         ("activations", needs.activations, "kept for the backward pass"),
         ("peak of a step", needs.training_peak, "without the kernels' own scratch"),
         ("peak of inference", needs.inference_peak, ""),
     ]
     for what, number, note in rows:
         output.line(f"  {what:<17} {size(number):>10}  {note}".rstrip())
+    if needs.partial:
+        output.line(f"  partial: more is kept by {', '.join(needs.partial)}")
     if largest is not None:
         fits = f"{largest} images" if largest else "none: not even one image fits"
         output.line(f"  largest batch in {limit}: {fits}")
@@ -195,7 +200,7 @@ def _under_the_roof(name: str, under: Bounds, ridge: float) -> None:
     waiting = sum(layer.by == "memory" for layer in under.layers)
     output.line()
     output.line(f"on this machine, float32, layer by layer (it is level at {ridge:.1f} MACs/byte)")
-    output.line(f"  at least         {1e3 * under.seconds:.1f} ms for one forward of {name}")
+    output.line(f"  one forward      {1e3 * under.seconds:.1f} ms of {name}, all through memory")
     output.line(
         f"  waiting          {waiting} of {len(under.layers)} layers for memory, "
         f"{100 * under.memory_share:.0f} % of that time"

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from vertebra.anatomy.graph import FRESH, Graph, Node
 from vertebra.anatomy.receptive.layout import of_map
 from vertebra.anatomy.receptive.masks import Masks
-from vertebra.anatomy.receptive.reach import Reach, sees_everything, unplaced
+from vertebra.anatomy.receptive.reach import Reach, compact, sees_everything, unplaced
 from vertebra.anatomy.receptive.spans import extent, of_pixels, seen_at, sees_all
 from vertebra.anatomy.receptive.step import Step
 from vertebra.anatomy.receptive.transfers import TRANSFERS
@@ -162,6 +162,7 @@ def _field(reach: Reach | None) -> Field:
     """The two axes in one; global where, by no rule of windows, every position sees every pixel."""
     if reach is None:
         return None
+    reach = compact(reach)
     if sees_everything(reach) and not any(span.rule for span in reach.spans):
         return ReceptiveField(is_global=True, reach=reach)
     rows, columns = (_numbers(reach, axis) for axis in (0, 1))

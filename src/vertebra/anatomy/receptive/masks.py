@@ -1,8 +1,9 @@
-"""Which attention is masked: a constant, neither learnt nor seen, is added to its scores.
+"""Which attention is masked.
 
-A shifted window (Liu et al., 2021, figure 4) holds positions that only the roll has brought there.
-A mask keeps them apart, and without numbers it shows by where it comes from: from no parameter, as
-a learnt bias of positions does, and from no image.
+A shifted window (Liu et al., 2021, figure 4) holds positions that only the roll has brought there,
+and a mask keeps them apart. Without numbers a mask shows by where it comes from: from no parameter,
+as a learnt bias of positions does, and from no image, but from a comparison, a fill, or a buffer
+that is called a mask.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ _PASSING = frozenset(
     _to_copy alias mul div clamp repeat native_dropout dropout select slice unbind
     """.split()
 )
+_CHOOSING = frozenset("masked_fill where eq ne lt le gt ge tril triu logical_not".split())
 _SUMS = frozenset(("add", "sub"))
 _PRODUCTS = frozenset(("bmm", "mm", "baddbmm"))
 
@@ -31,12 +33,14 @@ class Masks:
         self._graph = graph
 
     def apply_to(self, node: Node) -> bool:
-        """For a fused attention, or a product before or after a softmax. False without any roll."""
-        if not self._rolled:
-            return False
+        """For a fused attention, or a product before or after a softmax."""
         if "attn_mask" in node.operands:
-            return self._has_constant(node.operands["attn_mask"][0])
+            return self._has_mask(node.operands["attn_mask"][0])
         return id(node) in self._masked_products
+
+    def part_what_was_rolled(self) -> bool:
+        """Whether masks are those of shifted windows; else they hide we do not know what."""
+        return self._rolled
 
     @functools.cached_property
     def _rolled(self) -> bool:
@@ -62,15 +66,30 @@ class Masks:
                 origins[value] = mixed
         return origins
 
-    def _has_constant(self, value: int) -> bool:
-        """Whether a sum holds a term that is neither learnt nor seen."""
+    def _has_mask(self, value: int) -> bool:
+        """Whether a sum holds a term that is neither learnt nor seen, and masks."""
         if not self._origins[value]:
-            return True
+            return self._hides(value)
         node = self._makers.get(value)
         if node is None or node.name not in _SUMS | _PASSING:
             return False
         terms = node.inputs if node.name in _SUMS else node.inputs[:1]
-        return any(self._has_constant(term) for term in terms)
+        return any(self._has_mask(term) for term in terms)
+
+    def _hides(self, value: int) -> bool:
+        """Whether a constant is made by choosing places, or is called a mask."""
+        waiting, seen = [value], set()
+        while waiting:
+            current = waiting.pop()
+            if current in seen:
+                continue
+            seen.add(current)
+            name = self._graph.values[current].buffer or ""
+            node = self._makers.get(current)
+            if "mask" in name.lower() or (node is not None and node.name in _CHOOSING):
+                return True
+            waiting += node.inputs if node is not None else ()
+        return False
 
     @functools.cached_property
     def _masked_products(self) -> frozenset[int]:
@@ -94,7 +113,7 @@ class Masks:
             if not seen or name not in _PASSING | _SUMS | {"masked_fill", "where"}:
                 return None, masked
             if name in _SUMS:
-                masked |= any(self._has_constant(v) for v in node.inputs if v not in seen)
+                masked |= any(self._has_mask(v) for v in node.inputs if v not in seen)
             masked |= name in ("masked_fill", "where")
             value = seen[0]
         return None, masked

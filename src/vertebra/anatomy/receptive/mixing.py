@@ -58,6 +58,8 @@ def matrix_product(left: str, right: str) -> Transfer:
 
     def transfer(step: Step) -> Result:
         rank, masked = len(step.shape), step.masks.apply_to(step.node)
+        if masked and not step.masks.part_what_was_rolled():
+            return None
         rows, columns = step.operand(left), step.operand(right)
         if rows is not None:
             rows = merged_away(rows, rank - 1)
@@ -73,6 +75,8 @@ def matrix_product(left: str, right: str) -> Transfer:
 def attention(step: Step) -> Result:
     """Each query sees all keys and values of its group."""
     rank, masked = len(step.shape), step.masks.apply_to(step.node)
+    if step.attributes.get("is_causal") or (masked and not step.masks.part_what_was_rolled()):
+        return None  # who is hidden from whom stands in numbers
     query, *seen = (step.operand(name) for name in ("query", "key", "value"))
     if query is not None:
         query = merged_away(query, rank - 1)

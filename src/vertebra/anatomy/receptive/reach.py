@@ -218,9 +218,9 @@ def alike(one: Reach, other: Reach, axis: int) -> bool:
 
 def sees_everything(reach: Reach) -> bool:
     """Whether every entry depends on every pixel."""
-    return all(
-        spans.sees_all(span, pixels) for span, pixels in zip(reach.spans, reach.pixels, strict=True)
-    )
+    every = (*zip(reach.spans, reach.pixels, strict=True),)
+    beside = (*zip(reach.aside or (), reach.pixels, strict=False),)
+    return all(spans.sees_all(span, pixels) for span, pixels in (*every, *beside))
 
 
 def unplaced(reach: Reach, shape: Sequence[int]) -> Reach:

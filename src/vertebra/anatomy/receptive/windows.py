@@ -94,14 +94,15 @@ def pooling(step: Step) -> Result:
     return reach
 
 
-# From positions before and after: (after, n), the positions that each new one is made of.
-Taps = Callable[[int, int], Integers]
+# From positions before and after, and the factor if one was given: (after, n), the positions that
+# each new one is made of.
+Taps = Callable[[int, int, float | None], Integers]
 
 
 def adaptive_pooling(step: Step) -> Result:
     """Output ``i`` of ``m`` sees inputs floor(i n / m) to ceil((i + 1) n / m) - 1."""
 
-    def taps(before: int, after: int) -> Integers:
+    def taps(before: int, after: int, _scale: float | None) -> Integers:
         begin = np.arange(after) * before // after
         end = -(-(np.arange(after) + 1) * before // after)
         longest = int((end - begin).max())
@@ -114,39 +115,54 @@ def adaptive_pooling(step: Step) -> Result:
 def _resampled(step: Step, taps: Taps) -> Reach | None:
     """The last two dimensions resized."""
 
-    def resized(span: Span, after: int) -> Span:
+    def resized(span: Span, after: int, scale: float | None) -> Span:
         before = len(span)
-        if before == after:
+        if before == after and scale in (None, 1.0):
             return span
         if "pool" in step.node.name and before % after == 0:
             return spans.windowed(span, after, before // after, before // after, 0, 1)
-        return spans.resized(span, taps(before, after))
+        return spans.resized(span, taps(before, after, scale))
 
     reach: Reach | None = step.first
     rank = len(step.shape)
     for dim in (rank - 2, rank - 1):
-        if reach is not None and step.shape[dim] == 1:
+        if reach is not None and step.shape[dim] == 1 and "pool" in step.node.name:
             reach = merged_away(reach, dim).relaid(dim, plain(1))
         elif reach is not None:
             size = step.shape[dim]
-            reach = _along(reach, dim, size, functools.partial(resized, after=size))
+            change = functools.partial(resized, after=size, scale=_scale(step, dim - rank + 2))
+            reach = _along(reach, dim, size, change)
     return reach
+
+
+def _scale(step: Step, axis: int) -> float | None:
+    """The factor that an interpolation along rows (0) or columns (1) was given."""
+    factors = step.attributes.get("scale_factors")
+    if factors:
+        return float(factors[axis])
+    given = step.attributes.get(("scales_h", "scales_w")[axis])
+    return None if given is None else float(given)
 
 
 def interpolation(step: Step) -> Result:
     """Each output from the positions around it: one (nearest), two (linear), four (cubic)."""
     operation, aligned = step.node.name, bool(step.attributes.get("align_corners"))
 
-    def taps(before: int, after: int) -> Integers:
+    def taps(before: int, after: int, scale: float | None) -> Integers:
         places = np.arange(after)
+        # PyTorch steps by the factor that it is given, not by the ratio of the sizes.
+        step = 1 / scale if scale else before / after
         if "nearest" in operation:
-            return (places * before // after)[:, None]
+            if after in (before, 2 * before):  # whatever the factor
+                return (places * before // after)[:, None]
+            base = np.floor(places * step) if scale else places * before // after
+            return base.astype(np.int64).clip(0, before - 1)[:, None]
         if aligned:
-            centre = places * (before - 1) / max(after - 1, 1)
+            centre = np.asarray(places * (before - 1) / max(after - 1, 1), dtype=np.float64)
         else:
-            centre = (places + 0.5) * before / after - 0.5
+            centre = np.asarray((places + 0.5) * step - 0.5, dtype=np.float64)
         if "bilinear" in operation:
-            centre, around = centre.clip(min=0), np.arange(2)
+            centre, around = np.where(centre < 0, 0.0, centre), np.arange(2)
         else:
             around = np.arange(-1, 3)
         # Right on a position, all others have weight zero.
