@@ -145,7 +145,8 @@ class _Recorder(ShapeMode):  # type: ignore[no-untyped-call]
             if func._schema.is_mutable:
                 self._written.update({self.values[value].storage: value for value in outputs})
             name = str(func.overloadpacket)
-            self.nodes.append(Node(name, attributes, operands, outputs, self.stack[-1]))
+            place, recorded = self.stack[-1], torch.is_grad_enabled()
+            self.nodes.append(Node(name, attributes, operands, outputs, place, recorded))
         return result
 
     def _bind(

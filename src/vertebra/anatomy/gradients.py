@@ -29,8 +29,8 @@ _OPERANDS = {
 def backward_products(graph: Graph) -> list[int] | None:
     """For each node the MACs of its part of the backward pass.
 
-    None where a gradient comes out of what the graph shows without one, so that it cannot be
-    followed: a block that a reentrant checkpoint runs again.
+    None where products lie inside what autograd does not see, but hands gradients through: a
+    function of one's own, a block that a reentrant checkpoint runs again.
     """
     learns = _learning(graph)
     if learns is None:
@@ -48,17 +48,20 @@ def backward_products(graph: Graph) -> list[int] | None:
 def _learning(graph: Graph) -> list[bool] | None:
     """For each value whether it is, or is made of, a parameter that learns."""
     learns = [value.trainable for value in graph.values]
-    # As autograd has it, if all parameters learnt: what should follow from parameters alone.
-    able = [value.parameter is not None for value in graph.values]
+    # Values that a product without gradients has a part in. What a function of one's own computes
+    # so, it differentiates by itself.
+    hidden: set[int] = set()
     for node in graph.nodes:
         if node.name in FRESH:
             continue
+        mixes = not hidden.isdisjoint(node.inputs)
         for value in node.outputs:
             passes = value in graph.differentiable
-            learns[value] = passes and any(learns[v] for v in node.inputs)
-            able[value] = passes and any(able[v] for v in node.inputs)
-            if passes and not able[value]:
+            if passes and mixes and not node.recorded:
                 return None
+            learns[value] = passes and any(learns[v] for v in node.inputs)
+            if not node.recorded and not passes and (mixes or products(graph, node)):
+                hidden.add(value)
     return learns
 
 

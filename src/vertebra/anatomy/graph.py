@@ -70,6 +70,8 @@ class Node:
     operands: Mapping[str, tuple[int, ...]]
     outputs: tuple[int, ...]
     module: str
+    # Whether autograd was on: not under torch.no_grad, nor inside a custom autograd.Function.
+    recorded: bool = True
 
     @property
     def name(self) -> str:

@@ -117,7 +117,7 @@ def _resampled(step: Step, taps: Taps) -> Reach | None:
 
     def resized(span: Span, after: int, scale: float | None) -> Span:
         before = len(span)
-        if before == after and scale in (None, 1.0):
+        if before == after:  # PyTorch copies then, whatever the factor
             return span
         if "pool" in step.node.name and before % after == 0:
             return spans.windowed(span, after, before // after, before // after, 0, 1)
@@ -153,7 +153,7 @@ def interpolation(step: Step) -> Result:
         # PyTorch steps by the factor that it is given, not by the ratio of the sizes.
         step = 1 / scale if scale else before / after
         if "nearest" in operation:
-            if after in (before, 2 * before):  # whatever the factor
+            if after == 2 * before:  # whatever the factor
                 return (places * before // after)[:, None]
             base = np.floor(places * step) if scale else places * before // after
             return base.astype(np.int64).clip(0, before - 1)[:, None]
