@@ -240,3 +240,38 @@ def test_networks_without_numbers_stay_without() -> None:
     net, name = subject("resnet18", (1, 64, 64))
     assert name == "resnet18"
     assert next(net.parameters()).device == torch.device("meta")
+
+
+def test_a_page(tmp_path: Path) -> None:
+    path = tmp_path / "page.html"
+    arguments = ("--html", str(path), "--convolution", "stem.0.conv", "--batch", "2")
+    code, out, err = run("show", "resnet20", *arguments)
+    assert code == 0, err
+    assert out.splitlines()[-1] == str(path)
+    assert err.splitlines() == [
+        "drawn on scikit-learn's sample photograph; --image takes yours",
+        "worked out with the weights that resnet20 starts from, not trained ones",
+    ]
+    text = path.read_text()
+    assert "stem.0.conv" in text
+    assert "http" not in text.replace("http://www.w3.org/", "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--html", "nowhere/page.html"), "there is no folder nowhere to write page.html into"),
+        (("--html", "."), "--html takes a file, and . is a folder"),
+        (("--effective",), "--image, --convolution and --effective belong to --html"),
+        (("--html", "x.html", "--convolution", "stem.0.con"), "did you mean stem.0.conv?"),
+        (("--html", "x.html", "--image", "none.png"), "none.png"),
+    ],
+)
+def test_pages_that_cannot_be(
+    arguments: tuple[str, ...], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, _, err = run("show", "resnet20", *arguments)
+    assert code == 2
+    assert message in err.splitlines()[-1]
+    assert not list(tmp_path.iterdir())

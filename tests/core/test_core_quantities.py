@@ -36,3 +36,9 @@ def test_shapes() -> None:
 def test_no_shapes(text: str) -> None:
     with pytest.raises(VertebraError, match="a shape is like 3x224x224"):
         parse_shape(text)
+
+
+@pytest.mark.parametrize("text", ["0", "0GiB", "0.3"])
+def test_no_memory_at_all(text: str) -> None:
+    with pytest.raises(VertebraError, match="at least a byte"):
+        parse_bytes(text)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vertebra.cli import output
+
 if TYPE_CHECKING:
     from PIL.Image import Image
     from torch import Tensor, nn
@@ -37,6 +39,7 @@ def write(
     if pixels is not None:
         picture = _picture(pixels)
         size = (shape[1], shape[2], shape[3])
+        _say(target, subject.name, image, bool(convolution or effective))
         net = _with_weights(target, size) if convolution or effective else subject.net
         images = normalise(pixels[None], _preprocessing(subject.net, shape))
         worked = work_through(net, images, convolution) if convolution else None
@@ -44,6 +47,24 @@ def write(
     network_page(
         body, subject.name, picture=picture, memory=memory, worked=worked, effective=field
     ).write(path)
+
+
+def check(path: Path) -> None:
+    """Refuse a page that could not be written, before the work is done."""
+    from vertebra.core import VertebraError
+
+    if path.is_dir():
+        raise VertebraError(f"--html takes a file, and {path} is a folder")
+    if not path.absolute().parent.is_dir():
+        raise VertebraError(f"there is no folder {path.parent} to write {path.name} into")
+
+
+def _say(target: str, name: str, image: Path | None, weights: bool) -> None:
+    """What was chosen without being asked for."""
+    if image is None:
+        output.notice("drawn on scikit-learn's sample photograph; --image takes yours")
+    if weights and not Path(target).is_dir():
+        output.notice(f"worked out with the weights that {name} starts from, not trained ones")
 
 
 def _with_weights(target: str, size: tuple[int, int, int]) -> nn.Module:

@@ -63,6 +63,8 @@ def command(
 
     if not html and (image or convolution or effective):
         raise VertebraError("--image, --convolution and --effective belong to --html page.html")
+    if html:
+        network_page.check(html)
     subject = opened(target, image_size, inputs, batch or 1)
     body = dissect(subject.net, convention=convention, inputs=subject.inputs)
     needs, largest = _memory(subject, batch, precision, optimizer, memory)

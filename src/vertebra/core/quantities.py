@@ -25,7 +25,10 @@ def parse_bytes(text: str) -> int:
     unit = match[2].upper() if match else None
     if match is None or unit not in _UNITS:
         raise VertebraError(f"an amount of memory is like 16GiB, 800M or 16GB, got '{text}'")
-    return int(float(match[1]) * _UNITS[unit])
+    number = int(float(match[1]) * _UNITS[unit])
+    if number < 1:
+        raise VertebraError(f"an amount of memory is at least a byte, got '{text}'")
+    return number
 
 
 def parse_shape(text: str) -> tuple[int, ...]:
