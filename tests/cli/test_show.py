@@ -12,6 +12,7 @@ import torch
 from command import run
 
 from vertebra.anatomy import dissect, memory_of
+from vertebra.report import si
 from vertebra.zoo import create
 
 THIN = "\N{NARROW NO-BREAK SPACE}"
@@ -254,7 +255,8 @@ def test_a_page(tmp_path: Path) -> None:
     ]
     text = path.read_text()
     assert "stem.0.conv" in text
-    assert "http" not in text.replace("http://www.w3.org/", "")
+    assert "http:" not in text.replace("http://www.w3.org/", "")
+    assert "https:" not in text
 
 
 @pytest.mark.parametrize(
@@ -275,3 +277,45 @@ def test_pages_that_cannot_be(
     assert code == 2
     assert message in err.splitlines()[-1]
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("width", [40, 60, 80])
+def test_no_digit_is_cut_however_narrow_the_terminal(
+    width: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from rich.console import Console
+
+    from vertebra.cli import output
+
+    monkeypatch.setattr(
+        output, "console", lambda: Console(file=sys.stdout, width=width, highlight=False)
+    )
+    for arguments in (("show", "convnext_atto", "--layers"), ("compare", "resnet18", "resnet20")):
+        _, out, _ = run(*arguments)
+        layers = dissect(create("convnext_atto", seed=0)).layers
+        if "--layers" in arguments:
+            rows = out.splitlines()[1 : len(layers) + 1]
+            for row, layer in zip(rows, layers, strict=True):
+                if layer.macs:
+                    assert f"{layer.macs:,}".replace(",", THIN) in row
+        else:
+            for name in ("resnet18", "resnet20"):
+                assert si(dissect(create(name, seed=0)).params) in out
+
+
+@pytest.mark.parametrize("target", ["timm/xcit_nano_12_p16_224", "torchvision.models:maxvit_t"])
+def test_stages_hold_the_whole_network(target: str) -> None:
+    document = json.loads(run("show", target, "--input", "3x224x224", "--json")[1])
+    for figure in ("macs", "bytes_moved"):
+        assert sum(stage[figure] for stage in document["stages"]) == document[figure]
+    # XCiT has two parameters that its forward never uses.
+    assert document["params"] - sum(stage["params"] for stage in document["stages"]) in (0, 128)
+
+
+def test_the_memory_of_a_network_that_cannot_train_on_one_image() -> None:
+    code, out, err = run("show", "inception_v3", "--memory", "1GiB")
+    assert (code, err) == (0, "")
+    assert "training at batch 2" in out
+    code, _, err = run("show", "inception_v3", "--batch", "1")
+    assert code == 2
+    assert "more than 1 value per channel" in err

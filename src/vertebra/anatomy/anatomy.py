@@ -101,9 +101,17 @@ class Anatomy:
 
     @functools.cached_property
     def stages(self) -> tuple[Part, ...]:
-        """Stem, stages and head of a backbone; the top-level children of any other module."""
-        parts = (self._rows.part(name, path) for name, path in self.parts)
-        return tuple(part for part in parts if part is not None)
+        """Stem, stages and head of a backbone; of another module what lies at its top.
+
+        That is its children in the order in which they ran, and what it does itself. A list of
+        blocks counts as one part, although PyTorch never calls it.
+        """
+        named = (self._rows.part(name, path) for name, path in self.parts)
+        parts = tuple(part for part in named if part is not None)
+        if parts and sum(part.bytes_moved for part in parts) == self.bytes_moved:
+            return parts
+        depth = max((path.count(".") for _, path in self.parts), default=0)
+        return self.at_depth(depth + 1)
 
     def at_depth(self, depth: int) -> tuple[Part, ...]:
         """Modules down to ``depth`` names in their path: 1 for the top-level children."""

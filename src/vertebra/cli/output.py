@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No notices and no progress.")]
 
-# Where the terminal's width is not known, as in a pipe: wide enough for every table here.
-_WIDTH = 140
+# Where there is no terminal, as in a pipe: wider than any table, so that nothing is cut.
+_WIDTH = 1000
 
 
 @functools.cache
@@ -80,6 +80,9 @@ def document(content: Any) -> None:
     document_text(json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False))
 
 
+_SHORT = 14  # characters that are left of a long name at least
+
+
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]], text: int = 1) -> None:
     """A table whose first ``text`` columns are words, the others numbers, set to the right."""
     from rich.table import Table
@@ -88,16 +91,19 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]], text: int = 1) 
     drawn = Table(box=None, pad_edge=False, header_style="bold")
     for place, name in enumerate(columns):
         words = place < text
+        longest = max((len(row[place]) for row in rows), default=0)
         drawn.add_column(
             name,
             justify="left" if words else "right",
             no_wrap=True,
-            overflow="ellipsis" if words else "fold",
+            overflow="ellipsis",
+            # A name may be shortened, with a mark; a number never.
+            min_width=min(longest, _SHORT) if words else max(longest, len(name)),
         )
     for row in rows:
         # As Text, since a name may hold square brackets, which rich takes for markup.
         drawn.add_row(*(Text(cell) for cell in row))
-    console().print(drawn)
+    console().print(drawn, crop=False, soft_wrap=False)
 
 
 def line(text: str = "") -> None:

@@ -103,13 +103,22 @@ def _memory(
     limit: str | None,
 ) -> tuple[Memory | None, int | None]:
     """What training needs, if anything about it was asked; the largest batch, if a limit was."""
+    import torch
+
     from vertebra.anatomy import largest_batch, memory_of
     from vertebra.core import VertebraError, parse_bytes
 
     if not (batch or precision or optimizer or limit):
         return None, None
     chosen = (precision or "fp32", optimizer or "adamw")
-    needs = memory_of(subject.net, None, 1, *chosen, inputs=subject.inputs)
+    try:
+        needs = memory_of(subject.net, None, 1, *chosen, inputs=subject.inputs)
+    except VertebraError as error:
+        # Batch norm does not train on a single value; asked for a batch, the user shall know.
+        if batch or "more than 1 value per channel" not in str(error):
+            raise
+        two = [torch.cat([one, one]) for one in subject.inputs]
+        needs = memory_of(subject.net, None, 1, *chosen, inputs=two)
     if not limit:
         return needs, None
     if len(subject.inputs) > 1:

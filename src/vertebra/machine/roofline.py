@@ -8,8 +8,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from vertebra.machine.description import usable_cores
-
 _SIDE = 1536  # of the matrices: large enough to reach the peak, small enough for one try in 0.1 s
 _COPIED = 1 << 28  # bytes of the array that is copied: far beyond any cache
 
@@ -34,12 +32,12 @@ class Roofline:
 def measure_roofline(seconds: float = 2.0, threads: int | None = None) -> Roofline:
     """Measure both ceilings on the CPU; the best of the tries that fit into ``seconds``.
 
-    The number of threads that PyTorch uses is left as it was.
+    ``threads``: as many as PyTorch uses, if None; that number is left as it was.
     """
     import torch
 
     before = torch.get_num_threads()
-    torch.set_num_threads(threads or usable_cores())
+    torch.set_num_threads(threads or before)
     try:
         share = seconds / 3
         rates = {

@@ -76,6 +76,9 @@ def _made(target: str, numbers: bool) -> nn.Module:
 
 
 def _imported(path: str, name: str) -> Any:
+    if path.endswith(".py"):
+        plain = path.removesuffix(".py").replace("/", ".")
+        raise VertebraError(f"a module is named without its ending: {plain}:{name}")
     try:
         with _working_folder_first():
             return importlib.import_module(path)
