@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from vertebra.anatomy import Anatomy, dissect, memory_of
+from vertebra.anatomy import CONVENTIONS, Anatomy, dissect, memory_of
 from vertebra.anatomy.effective import effective_field
 from vertebra.anatomy.page import network_page
 from vertebra.anatomy.page_tree import tree_of
@@ -234,7 +234,7 @@ def test_a_global_field_is_the_whole_frame() -> None:
 def test_figures_are_those_of_the_dissection() -> None:
     body = dissect(meta("resnet18"), convention="fvcore")
     text = Reader(network_page(body, "n").html()).text
-    for words in ("11.69 M", "435 px", body.fingerprint, "by fvcore", "as fvcore counts them"):
+    for words in ("11.69 M", "435 px", body.fingerprint, "by fvcore", CONVENTIONS["fvcore"]):
         assert words in text
 
 
