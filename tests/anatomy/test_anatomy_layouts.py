@@ -45,12 +45,11 @@ sizes = st.integers(1, 4)
 
 
 @many
-@given(st.data(), sizes, sizes, st.booleans(), st.sampled_from([1, 2]), st.booleans())
-def test_convolution(
-    data: st.DataObject, count: int, chans: int, last: bool, stride: int, depthwise: bool
-) -> None:
+@given(sizes, sizes, st.booleans(), st.sampled_from([1, 2]), st.booleans())
+def test_convolution(count: int, chans: int, last: bool, stride: int, depthwise: bool) -> None:
     x = torch.zeros(count, 2 * chans, 5, 6)
-    x = x.contiguous(memory_format=torch.channels_last) if last else data.draw(permuted(x.shape))
+    if last:
+        x = x.contiguous(memory_format=torch.channels_last)
     groups = 2 * chans if depthwise else 1
     weight = torch.zeros(2 * chans, 2 * chans // groups, 3, 3)
     assert_laid_out_as_on_the_cpu(

@@ -154,6 +154,12 @@ def _places(module: nn.Module) -> Iterator[dict[str, Any]]:
     yield from (v for v in module.__dict__.values() if type(v) is dict and v is not module._buffers)
 
 
+def _is_without_numbers(value: Any) -> bool:
+    if isinstance(value, list | tuple | dict):
+        return any(isinstance(leaf, ShapeOnly) for leaf in tree_leaves(value))
+    return isinstance(value, ShapeOnly)
+
+
 def _stored(module: nn.Module) -> list[tuple[dict[Any, Any], dict[Any, Any]]]:
     return [(place, dict(place)) for place in _places(module)]
 
@@ -164,7 +170,7 @@ def _restore(module: nn.Module, before: list[tuple[dict[Any, Any], dict[Any, Any
     for place in list(_places(module)):
         copy = known.get(id(place), {})
         for key, value in list(place.items()):
-            if any(isinstance(leaf, ShapeOnly) for leaf in tree_leaves(value)):
+            if _is_without_numbers(value):
                 if key in copy:
                     place[key] = copy[key]
                 else:

@@ -26,6 +26,16 @@ def _at(values: Sequence[int], axis: int) -> int:
     return values[axis] if len(values) > 1 else values[0]
 
 
+def _channels_last(shape: Sequence[int]) -> tuple[int, ...]:
+    """Strides of (N, C, H, W) with the channels innermost.
+
+    Not ``is_contiguous``: of a single image that is true of other strides too, which a convolution
+    does not take for this layout.
+    """
+    _, channels, height, width = shape
+    return height * width * channels, 1, width * channels, channels
+
+
 def _convolution(
     x: Tensor,
     weight: Tensor,
@@ -45,7 +55,7 @@ def _convolution(
     if x.ndim != weight.ndim or x.shape[1] != in_chans or not weight.is_contiguous():
         return None
     last = not x.is_contiguous()
-    if last and not (x.ndim == 4 and x.is_contiguous(memory_format=torch.channels_last)):
+    if last and (x.ndim != 4 or x.stride() != _channels_last(x.shape)):
         return None
     lengths = []
     for axis, size in enumerate(x.shape[2:]):
