@@ -252,7 +252,8 @@ def _cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor | None:
     if not -first.ndim <= dim < first.ndim:
         return None
     # Maps may all lie with their channels last, and then the result does.
-    if first.ndim > 3 and not all(t.is_contiguous() for t in tensors):
+    # A map of one pixel is contiguous either way: its strides tell which one PyTorch takes it for.
+    if first.ndim > 3 and any(t.stride() != t.new_empty(t.shape).stride() for t in tensors):
         return None
     axis = dim % first.ndim
     if len({(*t.shape[:axis], -1, *t.shape[axis + 1 :]) for t in tensors}) > 1:
