@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from html.parser import HTMLParser
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from html_reader import Reader
 from vertebra.anatomy import CONVENTIONS, Anatomy, dissect, memory_of
 from vertebra.anatomy.effective import effective_field
 from vertebra.anatomy.page import network_page
@@ -21,42 +21,7 @@ from vertebra.anatomy.worked import work_through
 from vertebra.report import Row
 from vertebra.zoo import create
 
-VOID = {"meta", "br", "img", "link", "input", "hr"}
 HOSTILE = "<script>alert(1)</script>\" onload='x' </style>{{ 7 * 7 }}"
-
-
-class Reader(HTMLParser):
-    """All elements and texts, and where the nesting breaks."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.elements: list[tuple[str, dict[str, str]]] = []
-        self.open: list[str] = []
-        self.texts: list[str] = []
-        self.broken: list[str] = []
-        self.depth = 0
-        self.feed(html)
-        self.close()
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.elements.append((tag, {name: value or "" for name, value in attrs}))
-        if tag not in VOID:
-            self.open.append(tag)
-            self.depth = max(self.depth, self.open.count("details"))
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.elements.append((tag, {name: value or "" for name, value in attrs}))
-
-    def handle_endtag(self, tag: str) -> None:
-        if not self.open or self.open.pop() != tag:
-            self.broken.append(tag)
-
-    def handle_data(self, data: str) -> None:
-        self.texts.append(data)
-
-    @property
-    def text(self) -> str:
-        return " ".join(" ".join(self.texts).split())
 
 
 def meta(name: str) -> nn.Module:
@@ -86,7 +51,7 @@ def whole(name: str = "resnet20") -> str:
 def check_readable(html: str) -> Reader:
     """Nested properly, without script, and without an address to anywhere."""
     reader = Reader(html)
-    assert not reader.broken
+    assert not reader.unbalanced
     assert not reader.open
     tags = {tag for tag, _ in reader.elements}
     assert not tags & {"script", "link", "iframe", "object", "embed", "foreignobject", "base"}

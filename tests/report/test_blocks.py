@@ -9,8 +9,9 @@ import re
 import numpy as np
 import pytest
 from PIL import Image
-from test_page import HOSTILE, Reader
+from test_page import HOSTILE
 
+from html_reader import Reader
 from vertebra.report import (
     Box,
     Cell,

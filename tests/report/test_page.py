@@ -3,13 +3,13 @@
 import base64
 import io
 import re
-from html.parser import HTMLParser
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 from PIL import Image
 
+from html_reader import Reader
 from vertebra.report import Page, Picture, calibration_plot, line_plot
 
 HOSTILE = [
@@ -22,36 +22,6 @@ HOSTILE = [
     "javascript:alert(1)",
     "--><script>alert(1)</script><!--",
 ]
-# Elements that stand alone in HTML.
-VOID = {"meta", "img", "br", "link", "hr", "input", "base"}
-
-
-class Reader(HTMLParser):
-    """All elements and all text, as a browser would find them."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__(convert_charrefs=True)
-        self.elements: list[tuple[str, dict[str, str]]] = []
-        self.open: list[str] = []
-        self.texts: list[str] = []
-        self.unbalanced: list[str] = []
-        self.feed(html)
-        self.close()
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.elements.append((tag, {name: value or "" for name, value in attrs}))
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.elements.append((tag, {name: value or "" for name, value in attrs}))
-
-    def handle_endtag(self, tag: str) -> None:
-        if not self.open or self.open.pop() != tag:
-            self.unbalanced.append(tag)
-
-    def handle_data(self, data: str) -> None:
-        self.texts.append(data)
 
 
 def png() -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from vertebra.anatomy.axes import on_axis
 from vertebra.anatomy.graph import Graph, Node
 
 
@@ -18,15 +19,12 @@ def taps_in_padding(graph: Graph) -> Iterator[Node]:
             size = graph.values[node.operands["input"][0]].shape[2:]
             kernel = graph.values[node.operands["weight"][0]].shape[2:]
             given = (node.attributes[name] for name in ("stride", "padding", "dilation"))
-            stride, padding, dilation = (_each_axis(values, len(size)) for values in given)
+            stride, padding, dilation = (
+                [on_axis(values, axis) for axis in range(len(size))] for values in given
+            )
             positions = graph.values[node.outputs[0]].shape[2:]
             if any(map(_any_dead, size, positions, kernel, stride, padding, dilation)):
                 yield node
-
-
-def _each_axis(values: list[int], axes: int) -> list[int]:
-    """PyTorch takes one value for all axes, or one each."""
-    return list(values) * axes if len(values) == 1 else list(values)
 
 
 def _any_dead(

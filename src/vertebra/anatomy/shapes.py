@@ -16,14 +16,10 @@ import torch
 from torch import Tensor
 
 from vertebra.anatomy.arithmetic import conv_size, pool_size, transposed_conv_size
+from vertebra.anatomy.axes import on_axis
 
 # From an operation's arguments, as meta tensors, to what it makes; None: ask PyTorch.
 Rule = Callable[..., Any]
-
-
-def _at(values: Sequence[int], axis: int) -> int:
-    """One value may stand for all axes."""
-    return values[axis] if len(values) > 1 else values[0]
 
 
 def _channels_last(shape: Sequence[int]) -> tuple[int, ...]:
@@ -60,9 +56,9 @@ def _convolution(
     lengths = []
     for axis, size in enumerate(x.shape[2:]):
         kernel = weight.shape[2 + axis]
-        step, pad, dilated = (_at(values, axis) for values in (stride, padding, dilation))
+        step, pad, dilated = (on_axis(values, axis) for values in (stride, padding, dilation))
         if transposed:
-            extra = _at(output_padding, axis)
+            extra = on_axis(output_padding, axis)
             if extra >= max(step, dilated):
                 return None
             lengths.append(transposed_conv_size(size, kernel, step, pad, dilated, extra))
@@ -87,10 +83,10 @@ def _pooled(
     stride = stride or kernel_size  # PyTorch's default: as far as the kernel
     lengths = []
     for axis, size in enumerate(x.shape[-2:]):
-        kernel, pad = _at(kernel_size, axis), _at(padding, axis)
+        kernel, pad = on_axis(kernel_size, axis), on_axis(padding, axis)
         if pad > kernel // 2:
             return None
-        step, dilated = _at(stride, axis), _at(dilation, axis)
+        step, dilated = on_axis(stride, axis), on_axis(dilation, axis)
         lengths.append(pool_size(size, kernel, step, pad, dilated, ceil_mode))
     return (*x.shape[:-2], *lengths) if min(lengths) > 0 and x.ndim == 4 else None
 

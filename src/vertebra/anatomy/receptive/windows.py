@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 
+from vertebra.anatomy.axes import on_axis
 from vertebra.anatomy.receptive import spans
 from vertebra.anatomy.receptive.layout import Dim, plain
 from vertebra.anatomy.receptive.reach import Reach, compact, merged_away
@@ -28,7 +29,7 @@ def convolution(step: Step) -> Result:
     transposed = bool(attributes.get("transposed"))
     for axis, kernel in enumerate(step.shape_of("weight")[2:]):
         stride, padding, dilation = (
-            each(attributes[key], axis) for key in ("stride", "padding", "dilation")
+            on_axis(attributes[key], axis) for key in ("stride", "padding", "dilation")
         )
         window = (kernel, stride, padding, dilation)
         after = _window(reach, 2 + axis, step.shape, window, transposed)
@@ -36,13 +37,6 @@ def convolution(step: Step) -> Result:
             return None
         reach = after
     return reach.relaid(1, plain(step.shape[1]))
-
-
-def each(values: Sequence[int] | int, axis: int) -> int:
-    """PyTorch takes one value for all axes, or one each."""
-    if isinstance(values, int):
-        return values
-    return values[axis] if len(values) > 1 else values[0]
 
 
 def _window(
@@ -84,10 +78,10 @@ def pooling(step: Step) -> Result:
     axes = int(step.node.name.split("pool")[1][0])
     for axis in range(axes):
         window = (
-            each(kernel, axis),
-            each(attributes.get("stride") or kernel, axis),  # PyTorch's default: the kernel
-            each(attributes.get("padding") or 0, axis),
-            each(attributes.get("dilation") or 1, axis),
+            on_axis(kernel, axis),
+            on_axis(attributes.get("stride") or kernel, axis),  # PyTorch's default: the kernel
+            on_axis(attributes.get("padding") or 0, axis),
+            on_axis(attributes.get("dilation") or 1, axis),
         )
         if reach is not None:
             reach = _window(reach, rank - axes + axis, step.shape, window)
