@@ -7,7 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import settings
 from PIL import Image
+
+# A suite that draws new examples each time would fail on whoever happens to run it. To look for
+# more: pytest --hypothesis-profile=explore.
+settings.register_profile("same", derandomize=True, deadline=None)
+settings.register_profile("explore", deadline=None, print_blob=True)
+settings.load_profile("same")
 
 # Rooms whose tests run small networks, one at a time.
 _ONE_THREAD = {"anatomy", "evidence", "nn", "zoo"}

@@ -26,7 +26,7 @@ from vertebra.anatomy.arithmetic import (
     windowed_attention_macs,
 )
 
-some = settings(max_examples=50, deadline=None)
+some = settings(max_examples=50)
 small = st.integers(1, 4)
 sizes = st.integers(1, 16)
 

@@ -7,7 +7,7 @@ from torch import nn
 
 from vertebra.anatomy.arithmetic import AxisField, Window, receptive_field
 
-many = settings(max_examples=200, deadline=None)
+many = settings(max_examples=200)
 windows = st.tuples(
     st.booleans(), st.integers(1, 4), st.integers(1, 3), st.integers(0, 4), st.integers(1, 3)
 )

@@ -21,7 +21,7 @@ from vertebra.anatomy.arithmetic import (
     transposed_conv_macs,
 )
 
-some = settings(max_examples=50, deadline=None)
+some = settings(max_examples=50)
 small = st.integers(1, 4)
 sizes = st.integers(1, 16)
 kernels = st.integers(1, 5)

@@ -17,7 +17,7 @@ from vertebra.anatomy.arithmetic import (
     zero_memory,
 )
 
-some = settings(max_examples=100, deadline=None)
+some = settings(max_examples=100)
 
 
 @pytest.mark.parametrize(("stage", "gigabytes"), [(0, 120.0), (1, 31.4), (2, 16.6), (3, 1.9)])

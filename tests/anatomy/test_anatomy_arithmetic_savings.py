@@ -16,7 +16,7 @@ from vertebra.anatomy.arithmetic import (
     separable_saving,
 )
 
-some = settings(max_examples=50, deadline=None)
+some = settings(max_examples=50)
 small = st.integers(1, 4)
 kernels = st.integers(1, 5)
 maps = st.tuples(small, small)

@@ -20,7 +20,7 @@ from vertebra.anatomy.arithmetic import (
     scaled_depth,
 )
 
-some = settings(max_examples=100, deadline=None)
+some = settings(max_examples=100)
 
 # Channels and repeats of the blocks of B0: Tan and Le, 2019, table 1.
 CHANNELS = (16, 24, 40, 80, 112, 192, 320)

@@ -18,8 +18,8 @@ from vertebra.anatomy.arithmetic import (
 )
 from vertebra.core import VertebraError
 
-many = settings(max_examples=200, deadline=None)
-some = settings(max_examples=50, deadline=None)
+many = settings(max_examples=200)
+some = settings(max_examples=50)
 sizes = st.integers(1, 16)
 kernels = st.integers(1, 5)
 strides = st.integers(1, 4)

@@ -15,7 +15,7 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 from vertebra.anatomy.shapes import shapes_of
 
 aten = torch.ops.aten
-many = settings(max_examples=80, deadline=None)
+many = settings(max_examples=80)
 
 
 def assert_laid_out_as_on_the_cpu(func: Any, *args: Any, **kwargs: Any) -> None:

@@ -115,7 +115,7 @@ def _interior(size: int, extent: int, field: ReceptiveField, axis: int) -> int:
     return inside[len(inside) // 2]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(windows, min_size=1, max_size=4))
 def test_any_chain_of_windows(rows: list[tuple]) -> None:
     net = nn.Sequential(*(_window(*row) for row in rows))

@@ -18,7 +18,7 @@ from vertebra.anatomy.shapes import shapes_of
 aten = torch.ops.aten
 Outcome = list[tuple[tuple[int, ...], torch.dtype]] | None
 
-many = settings(max_examples=150, deadline=None)
+many = settings(max_examples=150)
 small = st.integers(1, 4)
 sizes = st.integers(1, 9)
 

@@ -276,7 +276,6 @@ NEVER_COUNTED: dict[str, tuple[nn.Module, str]] = {
     "distances": (Run(lambda s, x: torch.cdist(x, x)), "cdist"),
     "bilinear form": (Run(lambda s, x: F.bilinear(x, x, s.w), w=numbers(3, 6, 6)), "trilinear"),
     "deformable": (Run(_deformed, w=numbers(4, 4, 3, 3)), "torchvision.deform_conv2d"),
-    "recurrent": (Run(lambda s, x: s.rnn(x[0])[0], rnn=nn.LSTM(6, 5)), "rnn"),
 }
 # No product, but as many comparisons as the numbers ask for; or a width that hangs on the sizes.
 WITHOUT_PRODUCTS: dict[str, tuple[nn.Module, str]] = {

@@ -38,7 +38,7 @@ def test_durations_are_those_of_the_call() -> None:
     assert all(0.01 <= sample < 0.2 for sample in timing.samples)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(st.floats(0, 1e3), min_size=1, max_size=60))
 def test_quantiles_agree_with_numpy(samples: list[float]) -> None:
     timing = Timing(tuple(samples))

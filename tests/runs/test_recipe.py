@@ -386,7 +386,7 @@ def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("recipes") / "r.yaml"
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(changes=CHANGES)
 def test_any_recipe_is_read_back_equal(scratch: Path, changes: dict[str, Any]) -> None:
     options = changes.pop("options", {})

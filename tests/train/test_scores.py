@@ -212,7 +212,7 @@ def test_bins_are_scikit_learns() -> None:
     assert [entry.images for entry in ours] == [count for count in counts.tolist() if count]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     seed=st.integers(0, 10**6),
     images=st.integers(1, 60),

@@ -18,6 +18,8 @@ it does besides. Rules, by element of the output unless said otherwise:
 - interpolation at one position: linear 2, bilinear 4, trilinear 8, bicubic 16, nearest 0;
 - fused attention: 1 for each number of the queries (the scaling), 5 for each score (the softmax), 1
   more if a mask is added;
+- LSTM, for each number of a state: 22 (four sums of two products, three sigmoids, two hyperbolic
+  tangents, three products and a sum), 8 more for its two biases a gate;
 - a weight kept as length and direction: 2 for each of its elements (the norm, the product);
 - views, copies, padding, look-ups by index, constants, random numbers: 0.
 
@@ -29,7 +31,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from vertebra.anatomy.graph import ATTENTIONS, FRESH, WRITTEN, Graph, Node
+from vertebra.anatomy.graph import ATTENTIONS, FRESH, RECURRENT, WRITTEN, Graph, Node
 
 Rule = Callable[[Graph, Node], int]
 
@@ -118,6 +120,12 @@ def _mean_of_fvcore(graph: Graph, node: Node) -> int:
     return _adaptive_of_fvcore(graph, node) if pooled else 0
 
 
+def _recurrent(graph: Graph, node: Node) -> int:
+    """Besides the products: see the table above."""
+    biases = 8 if node.attributes.get("has_biases") else 0
+    return (22 + biases) * _made(graph, node)
+
+
 def _grid_sample(graph: Graph, node: Node) -> int:
     axes = int(node.name[-2])
     by_mode = (2**axes, 0, 16)  # linear, nearest, cubic
@@ -165,6 +173,7 @@ FULL: dict[str, Rule] = {
     ),
     **dict.fromkeys(("avg_pool1d", "avg_pool2d", "avg_pool3d"), _avg_pool),
     "convolution": _bias,
+    RECURRENT: _recurrent,
     **dict.fromkeys(("addmm", "addmv", "baddbmm", "addbmm"), _each(1)),
     **dict.fromkeys(("grid_sampler_2d", "grid_sampler_3d"), _grid_sample),
     **dict.fromkeys(ATTENTIONS, _attention),

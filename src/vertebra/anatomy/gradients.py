@@ -9,8 +9,8 @@ not counted.
 
 from __future__ import annotations
 
-from vertebra.anatomy.graph import ATTENTIONS, FRESH, Graph, Node
-from vertebra.anatomy.macs import attention_products, products
+from vertebra.anatomy.graph import ATTENTIONS, FRESH, RECURRENT, Graph, Node
+from vertebra.anatomy.macs import attention_products, products, recurrent_products
 
 _OPERANDS = {
     "convolution": ("input", "weight"),
@@ -74,6 +74,12 @@ def _cost(graph: Graph, node: Node, learns: list[bool]) -> int:
         query, key, value = (wanted(name) for name in ("query", "key", "value"))
         # The gradient of the scores serves queries and keys; each then takes a product of its own.
         return weighted * (value + (query or key)) + scores * (query + key)
+    if node.name == RECURRENT:
+        given, kept = recurrent_products(graph, node)
+        steps = graph.values[node.operands["input"][0]].shape[0]
+        back = given * (wanted("input") + wanted("weight0")) + kept * wanted("weight1")
+        # From each state to the one before it, to the initial one only if that learns.
+        return back + kept // steps * (steps - 1 + wanted("hx_"))
     forward = products(graph, node)
     if not forward:
         return 0

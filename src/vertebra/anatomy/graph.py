@@ -27,6 +27,9 @@ ATTENTIONS = frozenset(
     """.split()
 )
 
+# One layer of an LSTM in one direction, over the whole sequence, by oneDNN.
+RECURRENT = "mkldnn_rnn_layer"
+
 
 @dataclass(frozen=True)
 class Value:

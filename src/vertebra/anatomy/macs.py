@@ -21,7 +21,7 @@ import math
 from collections.abc import Callable
 
 from vertebra.anatomy.costs import FREE, FULL, FVCORE, UNPRICED
-from vertebra.anatomy.graph import ATTENTIONS, Graph, Node
+from vertebra.anatomy.graph import ATTENTIONS, RECURRENT, Graph, Node
 from vertebra.core import unknown
 
 Counter = Callable[[Graph, Node], int]
@@ -84,7 +84,8 @@ def subtotals(graph: Graph) -> dict[str, int]:
         elif node.name in ATTENTIONS or node.name.startswith(("_native", "_transformer")):
             kind = "attention"
         else:
-            kind = "matrix product" if turned.isdisjoint(node.inputs) else "linear"
+            weighs = node.name == RECURRENT or not turned.isdisjoint(node.inputs)
+            kind = "linear" if weighs else "matrix product"
         totals[kind] += macs
     return totals
 
@@ -143,8 +144,20 @@ def _whole_encoder_layer(graph: Graph, node: Node) -> int:
     return attention + 2 * count * tokens * width * hidden
 
 
+def recurrent_products(graph: Graph, node: Node) -> tuple[int, int]:
+    """MACs that one layer of an LSTM, in one direction, spends on its inputs and on its states."""
+    steps, images = _shape(graph, node, "input")[:2]
+    on_input, on_state = (math.prod(_shape(graph, node, name)) for name in ("weight0", "weight1"))
+    return steps * images * on_input, steps * images * on_state
+
+
+def _recurrent(graph: Graph, node: Node) -> int:
+    return sum(recurrent_products(graph, node))
+
+
 PRODUCTS: dict[str, Counter] = {
     "convolution": _convolution,
+    RECURRENT: _recurrent,
     **{
         name: functools.partial(_matrix_product, left)
         for name, left in (

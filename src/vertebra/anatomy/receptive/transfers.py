@@ -49,7 +49,13 @@ TRANSFERS: dict[str, Transfer] = {
         ("_adaptive_avg_pool2d", "adaptive_avg_pool2d", "adaptive_max_pool2d"), adaptive_pooling
     ),
     **dict.fromkeys(
-        ("upsample_nearest2d", "upsample_bilinear2d", "upsample_bicubic2d"), interpolation
+        (
+            "upsample_nearest2d",
+            "_upsample_nearest_exact2d",
+            "upsample_bilinear2d",
+            "upsample_bicubic2d",
+        ),
+        interpolation,
     ),
     **dict.fromkeys(("mean", "sum", "amax", "amin", "linalg_vector_norm", "norm"), reduction),
     **dict.fromkeys(("_softmax", "_safe_softmax", "_log_softmax"), softmax),

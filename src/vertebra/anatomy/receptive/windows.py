@@ -111,12 +111,14 @@ def _resampled(step: Step, taps: Taps) -> Reach | None:
 
     def resized(span: Span, after: int, scale: float | None) -> Span:
         before = len(span)
-        if before == after:  # PyTorch copies then, whatever the factor
+        # PyTorch copies then: some modes whatever the factor, others only with none.
+        if before == after and (always_copied or scale in (None, 1.0)):
             return span
         if "pool" in step.node.name and before % after == 0:
             return spans.windowed(span, after, before // after, before // after, 0, 1)
         return spans.resized(span, taps(before, after, scale))
 
+    always_copied = not any(mode in step.node.name for mode in ("exact", "bicubic"))
     reach: Reach | None = step.first
     rank = len(step.shape)
     for dim in (rank - 2, rank - 1):
@@ -147,10 +149,7 @@ def interpolation(step: Step) -> Result:
         # PyTorch steps by the factor that it is given, not by the ratio of the sizes.
         step = 1 / scale if scale else before / after
         if "nearest" in operation:
-            if after == 2 * before:  # whatever the factor
-                return (places * before // after)[:, None]
-            base = np.floor(places * step) if scale else places * before // after
-            return base.astype(np.int64).clip(0, before - 1)[:, None]
+            return _nearest(before, after, step, "exact" in operation)[:, None]
         if aligned:
             centre = np.asarray(places * (before - 1) / max(after - 1, 1), dtype=np.float64)
         else:
@@ -167,6 +166,20 @@ def interpolation(step: Step) -> Result:
         return clipped
 
     return _resampled(step, taps)
+
+
+def _nearest(before: int, after: int, step: float, exact: bool) -> Integers:
+    """The position that each new one copies.
+
+    Computed in float32 as PyTorch does for every type (``nearest_idx`` and ``nearest_exact_idx`` of
+    ATen/native/UpSample.h), or a product right on an integer falls to its other side.
+    """
+    places = np.arange(after)
+    if not exact and after in (before, 2 * before):  # whatever the factor
+        return places * before // after
+    corner = places.astype(np.float32) + np.float32(0.5 if exact else 0)
+    copied: Integers = np.floor(corner * np.float32(step)).astype(np.int64).clip(0, before - 1)
+    return copied
 
 
 def padding(step: Step) -> Result:
