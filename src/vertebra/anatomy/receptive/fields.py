@@ -31,10 +31,10 @@ class ReceptiveField:
 
     ``size`` is their extent, ``stride`` the distance between the fields of neighbouring positions
     (the jump), ``start`` the first pixel of the field of position (0, 0), negative inside the
-    padding; along an axis that is seen whole the stride is 0. Unless ``is_uniform``, fields differ
-    from position to position, as in windows of attention: then ``size`` is that of the largest, cut
-    to the image. Where ``is_global`` every position sees the whole input, and the pairs mean
-    nothing.
+    padding, whatever that is filled with (:meth:`box` knows what is reflected there); along an axis
+    that is seen whole the stride is 0. Unless ``is_uniform``, fields differ from position to
+    position, as in windows of attention: then ``size`` is that of the largest, cut to the image.
+    Where ``is_global`` every position sees the whole input, and the pairs mean nothing.
     """
 
     size: Pair = (1, 1)

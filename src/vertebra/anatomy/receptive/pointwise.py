@@ -27,8 +27,15 @@ def written(step: Step) -> Result:
 
 def together(reaches: Sequence[Reach], shape: Shape) -> Reach | None:
     """The union of tensors that are broadcast to ``shape``."""
-    if len({reach.layout for reach in reaches}) > 1:
-        reaches = [compact(stretched(reach, shape)) for reach in reaches]
+    if len({reach.layout for reach in reaches}) == 1:
+        return _union(reaches, shape)
+    fitted = [stretched(reach, shape) for reach in reaches]
+    # A sum over part of an axis still numbers positions as the whole does; a map of its own not.
+    found = _union(fitted, shape)
+    return found if found is not None else _union([compact(reach) for reach in fitted], shape)
+
+
+def _union(reaches: Sequence[Reach], shape: Shape) -> Reach | None:
     layout = agreed(reaches, shape)
     return united(reaches, layout) if layout is not None else None
 

@@ -3,6 +3,14 @@
 from __future__ import annotations
 
 from vertebra.anatomy.graph import ATTENTIONS, WRITTEN
+from vertebra.anatomy.receptive.borders import padding, reflection, replication, rolling
+from vertebra.anatomy.receptive.folding import (
+    folding,
+    pixel_shuffle,
+    pixel_unshuffle,
+    shuffled_channels,
+    unfolding,
+)
 from vertebra.anatomy.receptive.mixing import (
     attention,
     batch_norm,
@@ -34,9 +42,7 @@ from vertebra.anatomy.receptive.windows import (
     adaptive_pooling,
     convolution,
     interpolation,
-    padding,
     pooling,
-    rolling,
 )
 
 TRANSFERS: dict[str, Transfer] = {
@@ -83,7 +89,14 @@ TRANSFERS: dict[str, Transfer] = {
     "cat": concatenation,
     "stack": stacking,
     "constant_pad_nd": padding,
+    "reflection_pad2d": reflection,
+    "replication_pad2d": replication,
     "roll": rolling,
+    "pixel_shuffle": pixel_shuffle,
+    "pixel_unshuffle": pixel_unshuffle,
+    **dict.fromkeys(("channel_shuffle", "native_channel_shuffle"), shuffled_channels),
+    "im2col": unfolding,
+    "col2im": folding,
     "flip": flipping,
     "index_select": table_lookup,
     "repeat": repetition,

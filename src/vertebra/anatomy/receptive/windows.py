@@ -1,4 +1,4 @@
-"""Operations whose outputs see a window of neighbours: convolution, pooling, resizing, padding."""
+"""Operations whose outputs see a window of neighbours: convolution, pooling, resizing."""
 
 from __future__ import annotations
 
@@ -31,31 +31,31 @@ def convolution(step: Step) -> Result:
         stride, padding, dilation = (
             on_axis(attributes[key], axis) for key in ("stride", "padding", "dilation")
         )
-        window = (kernel, stride, padding, dilation)
-        after = _window(reach, 2 + axis, step.shape, window, transposed)
+        slide = (kernel, stride, padding, dilation)
+        after = window(reach, 2 + axis, step.shape, slide, transposed)
         if after is None:
             return None
         reach = after
     return reach.relaid(1, plain(step.shape[1]))
 
 
-def _window(
+def window(
     reach: Reach,
     dim: int,
     shape: Shape,
-    window: tuple[int, int, int, int],
+    slide: tuple[int, int, int, int],
     transposed: bool = False,
 ) -> Reach | None:
     """A window (kernel, stride, padding, dilation) along one dimension."""
 
     def slid(span: Span) -> Span:
-        slide = spans.spread_out if transposed else spans.windowed
-        return slide(span, shape[dim], *window)
+        change = spans.spread_out if transposed else spans.windowed
+        return change(span, shape[dim], *slide)
 
-    return reach if window[:3] == (1, 1, 0) else _along(reach, dim, shape[dim], slid)
+    return reach if slide[:3] == (1, 1, 0) else along(reach, dim, shape[dim], slid)
 
 
-def _along(reach: Reach, dim: int, size: int, change: Callable[[Span], Span]) -> Reach | None:
+def along(reach: Reach, dim: int, size: int, change: Callable[[Span], Span]) -> Reach | None:
     """One dimension changed to ``size``.
 
     None unless the dimension is one whole axis of the map, or carries no positions.
@@ -77,14 +77,14 @@ def pooling(step: Step) -> Result:
     kernel = attributes["kernel_size"]
     axes = int(step.node.name.split("pool")[1][0])
     for axis in range(axes):
-        window = (
+        slide = (
             on_axis(kernel, axis),
             on_axis(attributes.get("stride") or kernel, axis),  # PyTorch's default: the kernel
             on_axis(attributes.get("padding") or 0, axis),
             on_axis(attributes.get("dilation") or 1, axis),
         )
         if reach is not None:
-            reach = _window(reach, rank - axes + axis, step.shape, window)
+            reach = window(reach, rank - axes + axis, step.shape, slide)
     return reach
 
 
@@ -127,7 +127,7 @@ def _resampled(step: Step, taps: Taps) -> Reach | None:
         elif reach is not None:
             size = step.shape[dim]
             change = functools.partial(resized, after=size, scale=_scale(step, dim - rank + 2))
-            reach = _along(reach, dim, size, change)
+            reach = along(reach, dim, size, change)
     return reach
 
 
@@ -180,28 +180,3 @@ def _nearest(before: int, after: int, step: float, exact: bool) -> Integers:
     corner = places.astype(np.float32) + np.float32(0.5 if exact else 0)
     copied: Integers = np.floor(corner * np.float32(step)).astype(np.int64).clip(0, before - 1)
     return copied
-
-
-def padding(step: Step) -> Result:
-    """Constants around the last dimensions, which PyTorch lists from the last one back."""
-    reach: Reach | None = step.first
-    pad = step.attributes["pad"]
-    for place in range(len(pad) // 2):
-        before, after = pad[2 * place : 2 * place + 2]
-        dim = len(step.shape) - 1 - place
-        if reach is not None and (before, after) != (0, 0):
-            padded = functools.partial(spans.padded, before=before, after=after)
-            reach = _along(reach, dim, step.shape[dim], padded)
-    return reach
-
-
-def rolling(step: Step) -> Result:
-    """Cyclic shifts of whole axes."""
-    reach: Reach | None = step.first
-    dims = step.attributes.get("dims") or []
-    for shift, dim in zip(step.attributes["shifts"], dims, strict=False):
-        if reach is not None:
-            rolled = functools.partial(spans.rolled, shift=shift)
-            place = dim % len(step.shape)
-            reach = _along(reach, place, step.shape[place], rolled)
-    return reach if dims else None
