@@ -435,3 +435,24 @@ def test_shapes_that_change_in_place() -> None:
         graph = dissect(net, inputs=[x]).graph
         expected = [tuple(t.shape) for t in (real if isinstance(real, tuple) else [real])]
         assert [graph.values[value].shape for value in graph.outputs] == expected
+
+
+def test_what_is_no_network_is_refused() -> None:
+    unusable: Any = "resnet50"
+    with pytest.raises(VertebraError, match=r"got str 'resnet50'; zoo.create\('resnet50'\) may"):
+        dissect(unusable)
+
+
+def test_a_dissection_says_little_of_itself() -> None:
+    body = dissect(nn.Conv2d(3, 4, 1), (3, 8, 8))
+    assert repr(body) == "<Anatomy of 1 layers on 1x3x8x8: 16 parameters, 768 MACs>"
+    assert repr(body.graph) == "<Graph of 1 operations on 4 values>"
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_the_type_of_a_network(dtype: torch.dtype) -> None:
+    net = nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU()).to(dtype)
+    assert dissect(net, (3, 8, 8)).dtype == str(dtype).removeprefix("torch.")
+    assert dissect(nn.ReLU(), inputs=[torch.empty((2, 3), dtype=dtype)]).dtype == (
+        str(dtype).removeprefix("torch.")
+    )

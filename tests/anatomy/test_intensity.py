@@ -1,5 +1,7 @@
 """Bytes moved and the roofline, by hand and on the networks that are known for it."""
 
+import copy
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -102,3 +104,18 @@ def test_an_operation_called_as_a_child_is_counted_too() -> None:
 def test_the_roof_knows_products_only() -> None:
     body, full = (dissect(create("resnet20", seed=0), convention=c) for c in ("fvcore", "full"))
     assert bounds(body, ROOF).seconds == bounds(full, ROOF).seconds
+
+
+def test_a_network_lies_under_the_roof_of_its_own_precision() -> None:
+    roof = Roofline({"fp32": 1e9, "bf16": 4e9}, 1e9, 1)
+    net = nn.Conv2d(8, 8, 3)
+    plain, half = (
+        bounds(dissect(n, (8, 16, 16)), roof) for n in (net, copy.deepcopy(net).bfloat16())
+    )
+    assert (plain.precision, half.precision) == ("fp32", "bf16")
+    cast = bounds(dissect(net, (8, 16, 16)), roof, "bf16")
+    assert [vars(layer) for layer in cast.layers] == [vars(layer) for layer in half.layers]
+    assert half.layers[0].memory == plain.layers[0].memory / 2
+    assert half.layers[0].arithmetic == plain.layers[0].arithmetic / 4
+    with pytest.raises(VertebraError, match="unknown precision of a roofline 'float64'"):
+        bounds(dissect(copy.deepcopy(net).double(), (8, 16, 16)), roof)

@@ -8,6 +8,7 @@ import pytest
 import timm.optim
 import torch
 from allocator import handed_out
+from counting import Run
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
@@ -262,7 +263,7 @@ def test_what_is_not_known_is_refused() -> None:
         _refused(precision="fp8")
     with pytest.raises(VertebraError, match="did you mean adamw"):
         _refused(optimizer="adamww")
-    with pytest.raises(VertebraError, match=r"Backbone cannot run on an input of shape \(1, 4,"):
+    with pytest.raises(VertebraError, match=r"resnet20 cannot run on an input of shape \(1, 4,"):
         _refused(input_size=(4, 32, 32))
 
 
@@ -347,15 +348,33 @@ def test_a_batch_is_a_whole_number(batch: Any) -> None:
         memory_of(create("resnet20", seed=0), batch=batch)
 
 
-@pytest.mark.parametrize("limit", ["16GiB", -1, 1e9])
+@pytest.mark.parametrize("limit", [-1, 1e9, True, None])
 def test_a_limit_is_bytes(limit: Any) -> None:
-    with pytest.raises(VertebraError, match="limit must be a whole number of bytes"):
+    with pytest.raises(VertebraError, match="limit must be a number of bytes, or like '16GiB'"):
         largest_batch(create("resnet20", seed=0), limit)
+    with pytest.raises(VertebraError, match="an amount of memory is like 16GiB"):
+        largest_batch(create("resnet20", seed=0), "much")
+
+
+def test_a_limit_as_a_person_says_it() -> None:
+    net = create("resnet20", seed=0)
+    assert largest_batch(net, "64MiB") == largest_batch(net, 64 * 2**20) > 0
 
 
 def test_the_largest_batch_of_integers() -> None:
     net = nn.Sequential(nn.Embedding(10, 64), nn.Linear(64, 64))
-    best = largest_batch(net, 10_000_000, (16,), dtype=torch.int64)
+    best = largest_batch(net, 10_000_000, inputs=[torch.empty((1, 16), dtype=torch.int64)])
     tokens = [torch.empty((n, 16), dtype=torch.int64, device="meta") for n in (best, best + 1)]
     fits, exceeds = (memory_of(net, inputs=[t]).training_peak for t in tokens)
+    assert fits <= 10_000_000 < exceeds
+
+
+def test_the_largest_batch_of_two_inputs() -> None:
+    net = Run(
+        lambda s, x, y: s.left(x) + s.right(y), left=nn.Linear(64, 32), right=nn.Linear(8, 32)
+    )
+    best = largest_batch(net, 10_000_000, inputs=[(1, 64), (1, 8)])
+    fits, exceeds = (
+        memory_of(net, inputs=[(n, 64), (n, 8)]).training_peak for n in (best, best + 1)
+    )
     assert fits <= 10_000_000 < exceeds

@@ -13,12 +13,14 @@ from PIL import Image
 from torch import Tensor, nn
 
 from html_reader import Reader
-from vertebra.anatomy import CONVENTIONS, Anatomy, dissect, memory_of
+from vertebra.anatomy import CONVENTIONS, Anatomy, bounds, dissect, memory_of
 from vertebra.anatomy.effective import effective_field
 from vertebra.anatomy.page import network_page
 from vertebra.anatomy.page_tree import tree_of
 from vertebra.anatomy.worked import work_through
+from vertebra.machine import Roofline
 from vertebra.report import Row
+from vertebra.report import size as in_bytes
 from vertebra.zoo import create
 
 HOSTILE = "<script>alert(1)</script>\" onload='x' </style>{{ 7 * 7 }}"
@@ -165,8 +167,27 @@ def test_a_net_of_bare_layers() -> None:
 def test_no_map_at_all() -> None:
     html = network_page(dissect(nn.Linear(4, 2), inputs=[(5, 4)]), "linear").html()
     reader = check_readable(html)
-    assert "not known" in reader.text
     assert "What each part sees" not in reader.text
+    assert "receptive field" not in reader.text.replace("theoretical receptive field", "")
+    assert "A batch of 5 inputs of 4. 1 layer in 1 part." in reader.text
+
+
+def test_costs_are_told() -> None:
+    """Memory, the largest batch and the roofline; the figures are the ones that were handed in."""
+    body, memory = dissect(meta("resnet20")), memory_of(meta("resnet20"), batch=4)
+    roof = Roofline({"fp32": 2e9}, 1e9, threads=3)
+    under = bounds(body, roof)
+    page = network_page(body, "n", memory=memory, largest=("16GiB", 123), roofline=(roof, under))
+    text = check_readable(page.html()).text
+    for words in (
+        "largest batch that trains in 16GiB 123",
+        f"training, at the most {in_bytes(memory.training_peak)}",
+        "fp32, 3 threads: 2 GMAC/s in large products, 1 GB/s in a copy",
+        f"one forward, layer by layer {1e3 * under.seconds:.3g} ms",
+    ):
+        assert words in " ".join(text.split())
+    slowest = max(under.layers, key=lambda layer: layer.seconds)
+    assert f"{slowest.name} {slowest.kind} {slowest.by}" in " ".join(text.split())
 
 
 def rectangles(html: str) -> list[tuple[float, float, float, float]]:
@@ -216,7 +237,8 @@ def test_what_is_not_known_is_said() -> None:
     assert body.partial
     text = Reader(network_page(body, "n").html()).text
     assert f"Not counted, because nothing is known of their arithmetic: {body.partial[0]}" in text
-    assert "and more" in text
+    assert "at least" in text
+    assert "not followed beyond fft_c2c" in text
 
 
 @pytest.mark.parametrize("name", ["densenet201", "swin_l"])

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vertebra.anatomy import dissect
+from vertebra.core import VertebraError
 
 SIZE = (2, 4, 8)
 
@@ -122,3 +123,28 @@ def test_a_sum_over_part_of_an_axis_leaves_fewer_positions() -> None:
     assert field is not None
     assert field.stride == (4, 4)
     assert field.box(1, 2) == ((4, 7), (8, 11))
+
+
+class Spectral(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.fft.rfft2(x).abs()
+
+
+def test_why_a_field_is_not_known_is_said() -> None:
+    net = nn.Sequential(nn.Conv2d(2, 3, 1), Spectral())
+    assert dissect(net, SIZE).unknown_field == "not followed beyond 1.fft_r2c (fft_r2c)"
+    assert dissect(nn.Linear(4, 2), inputs=[(5, 4)]).unknown_field == (
+        "told of images (batch, channels, height, width) only"
+    )
+    known = dissect(nn.Conv2d(2, 3, 1), SIZE)
+    assert known.unknown_field is None
+    assert known.to_dict()["unknown_field"] is None
+
+
+def test_a_position_outside_of_the_map_is_refused() -> None:
+    field = dissect(nn.Conv2d(2, 3, 3), SIZE).receptive_field
+    assert field is not None
+    assert field.box(1, 5) == ((1, 3), (5, 7))
+    for position in ((2, 0), (0, 6), (-1, 0)):
+        with pytest.raises(VertebraError, match="lies outside of a map of 2x6"):
+            field.box(*position)

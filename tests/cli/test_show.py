@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from command import run
+from torch import nn
 
 from vertebra.anatomy import dissect, memory_of
 from vertebra.report import si
@@ -112,6 +113,26 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "        self.conv = nn.Conv2d(3, 8, 1)\n"
         "    def forward(self, image, tokens):\n"
         "        return self.conv(image).flatten(2).mT @ self.table(tokens).mT\n"
+        "def quits():\n"
+        "    raise SystemExit(3)\n"
+        "class Torn(nn.Module):\n"
+        "    def __init__(self):\n"
+        "        super().__init__()\n"
+        "        self.conv = nn.Conv2d(4, 8, 1)\n"
+        "    def forward(self, x):\n"
+        "        return self.conv(x)\n"
+        "class Maps(nn.Module):\n"
+        "    def __init__(self):\n"
+        "        super().__init__()\n"
+        "        self.conv = nn.Conv2d(3, 8, 3)\n"
+        "    def forward(self, x):\n"
+        "        print('a forward that talks')\n"
+        "        return {'map': self.conv(x / 2)}\n"
+        "def half():\n"
+        "    print('a factory that talks')\n"
+        "    return Maps().bfloat16()\n"
+        "def frozen():\n"
+        "    return Maps().requires_grad_(False)\n"
     )
     (tmp_path / "torn.py").write_text("def make(:\n")
     monkeypatch.chdir(tmp_path)
@@ -147,9 +168,23 @@ def test_several_inputs() -> None:
         (("mine:small",), "mine:small does not say its input size; give --input 3x224x224"),
         (
             ("mine:broken", "--input", "3x8x8"),
-            "mine:broken failed: RuntimeError: no weights at hand; it is called without arguments",
+            "mine:broken failed: RuntimeError: no weights at hand (mine.py:13)\n",
         ),
-        (("mine:needs", "--input", "3x8x8"), "missing 1 required positional argument: 'width'"),
+        (
+            ("mine:needs", "--input", "3x8x8"),
+            "missing 1 required positional argument: 'width'; it is called without arguments, so",
+        ),
+        (("mine:quits", "--input", "3x8x8"), "mine:quits failed: SystemExit: 3 (mine.py:"),
+        (
+            ("mine:Torn", "--input", "3x8x8"),
+            "(Conv2d) Invalid channel dimensions (mine.py:",
+        ),
+        (("mine",), "mine.py is code; name what in it makes the network: mine:NAME"),
+        (("mine.py",), "mine.py is code; name what in it makes the network: mine:NAME"),
+        (("mine:",), "'mine:' lacks a part of package.module:factory"),
+        (("runs/gone",), "there is no run folder runs/gone"),
+        (("",), "the name of a network is empty"),
+        (("timm:resnet50",), "a network of timm's is named timm/resnet50, with a slash"),
         (("mine:word", "--input", "3x8x8"), "mine:word gives a str, not a torch.nn.Module"),
         (("mine:F", "--input", "3x8x8"), "mine:F is a Python module; it should be a function"),
         (("mine:smal", "--input", "3x8x8"), "unknown name in mine 'smal'; did you mean small?"),
@@ -166,7 +201,13 @@ def test_several_inputs() -> None:
         (("mine:small", "--input", "3by8"), "a shape is like 3x224x224, got '3by8'"),
         (("mine:small", "--input", "3x8x8:int46"), "unknown type 'int46'; did you mean int64?"),
         (("resnet18", "--input", "3x8x8", "--image-size", "8"), "give either --image-size or"),
-        (("resnet18", "--memory", "lots"), "an amount of memory is like 16GiB, 800M or 16GB"),
+        # Before any work: the network named here cannot be had.
+        (("nowhere.at:all", "--memory", "lots"), "an amount of memory is like 16GiB, 800M or 16GB"),
+        (("nowhere.at:all", "--precision", "bf6"), "unknown precision 'bf6'; did you mean bf16?"),
+        (
+            ("nowhere.at:all", "--optimizer", "adamm"),
+            "unknown optimizer 'adamm'; did you mean",
+        ),
     ],
 )
 def test_bad_input_is_one_clear_line(arguments: tuple[str, ...], message: str) -> None:
@@ -319,3 +360,61 @@ def test_the_memory_of_a_network_that_cannot_train_on_one_image() -> None:
     code, _, err = run("show", "inception_v3", "--batch", "1")
     assert code == 2
     assert "more than 1 value per channel" in err
+
+
+@pytest.mark.usefixtures("package")
+def test_what_a_users_code_prints_is_no_answer() -> None:
+    code, out, err = run("show", "mine:half", "--input", "3x8x8:bf16", "--json")
+    assert (code, json.loads(out)["dtype"]) == (0, "bfloat16")
+    assert "a factory that talks" in err
+    assert "a forward that talks" in err
+    assert run("compare", "mine:frozen", "resnet20", "--input", "3x32x32")[1].startswith("  ")
+
+
+@pytest.mark.parametrize(
+    ("target", "kind"), [("mine:half", "bf16"), ("mine:Maps", "float32"), ("mine:Maps", "uint8")]
+)
+def test_pages_of_networks_that_give_a_dictionary(target: str, kind: str, package: Path) -> None:
+    path = package / "page.html"
+    extras = ("--html", str(path), "--effective", "--convolution", "conv")
+    code, _, err = run("show", target, "--input", f"3x16x16:{kind}", *extras)
+    assert code == 0, err
+    assert "What it really sees" in path.read_text()
+    assert "the network says" in path.read_text()
+
+
+def test_work_on_an_image_takes_one_image(package: Path) -> None:
+    two = ("--input", "3x4x4", "--input", "7:int64", "--html", str(package / "page.html"))
+    assert run("show", "mine:Two", *two)[0] == 0
+    code, _, err = run("show", "mine:Two", *two, "--effective")
+    assert (code, err) == (2, "error: mine:Two takes no single image to work anything out on\n")
+
+
+@pytest.mark.usefixtures("package")
+def test_what_is_no_batch_is_shown() -> None:
+    """The eight heads of an attention are not dropped as if they were images."""
+    _, out, _ = run("show", "torch.nn:Identity", "--input", "3x8x8")
+    assert "torch.nn:Identity on 3 x 8 x 8" in out
+    body = dissect(nn.MultiheadAttention(64, 8, batch_first=True), inputs=[(1, 20, 64)] * 3)
+    scores = next(layer for layer in body.layers if layer.kind == "softmax")
+    assert body.per_image(scores.output_shape) == (8, 20, 20)
+    assert body.per_image(body.layers[-1].input_shape) == (8, 20, 20)
+
+
+@pytest.mark.usefixtures("package")
+def test_nothing_learns() -> None:
+    _, out, _ = run("show", "mine:frozen", "--input", "3x8x8", "--batch", "2")
+    assert "0 B  nothing in it learns" in out
+    assert "receptive field  3 pixels, of the last map" in out
+
+
+def test_memory_of_several_inputs(package: Path) -> None:
+    two = ("show", "mine:Two", "--input", "3x4x4", "--input", "7:int64", "--memory", "1MiB")
+    found = json.loads(run(*two, "--json")[1])["memory"]["largest_batch"]
+    assert package.is_dir()
+
+    def peak(batch: int) -> int:
+        document = json.loads(run(*two, "--batch", str(batch), "--json")[1])
+        return int(document["memory"]["training_peak"])
+
+    assert peak(found) <= 2**20 < peak(found + 1)

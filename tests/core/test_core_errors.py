@@ -1,8 +1,11 @@
 """Errors that help on."""
 
+import runpy
+from pathlib import Path
+
 import pytest
 
-from vertebra.core import VertebraError, nearest, unknown
+from vertebra.core import VertebraError, nearest, place_of, unknown
 
 KNOWN = ["resnet18", "resnet50", "lenet5", "plain20"]
 
@@ -45,3 +48,14 @@ def test_a_suggestion_keeps_the_spelling_of_the_known_name() -> None:
 def test_bad_input_exits_with_two_unless_said_otherwise() -> None:
     assert VertebraError("x").exit_code == 2
     assert VertebraError("x", exit_code=1).exit_code == 1
+
+
+def test_the_place_of_an_error_is_in_the_users_own_code(tmp_path: Path) -> None:
+    source = tmp_path / "mine.py"
+    source.write_text("import json\n\ndef read():\n    return json.loads('{')\n")
+    scope = runpy.run_path(str(source))
+    with pytest.raises(ValueError, match="Expecting") as caught:
+        scope["read"]()
+    # This test is own code too, but the line in the file is further in; json's own is not ours.
+    assert place_of(caught.value) == "mine.py:4"
+    assert place_of(ValueError("never raised")) == ""

@@ -6,8 +6,15 @@ from vertebra.anatomy.effective import EffectiveField, effective_field
 from vertebra.anatomy.graph import Graph, ModuleCall, Node, Value
 from vertebra.anatomy.intensity import Bound, Bounds, bounds
 from vertebra.anatomy.layers import Layer, Part
-from vertebra.anatomy.macs import CONVENTIONS
-from vertebra.anatomy.memory import OPTIMIZERS, PRECISIONS, Memory, largest_batch, memory_of
+from vertebra.anatomy.macs import CONVENTIONS, check_convention
+from vertebra.anatomy.memory import (
+    OPTIMIZERS,
+    PRECISIONS,
+    Memory,
+    check_training,
+    largest_batch,
+    memory_of,
+)
 from vertebra.anatomy.padding import taps_in_padding
 from vertebra.anatomy.page import network_page
 from vertebra.anatomy.receptive import ReceptiveField
@@ -32,6 +39,8 @@ __all__ = [
     "Value",
     "WorkedConvolution",
     "bounds",
+    "check_convention",
+    "check_training",
     "compare",
     "dissect",
     "effective_field",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import math
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +21,7 @@ from vertebra.anatomy.receptive import Fields, ReceptiveField, receptive_fields
 from vertebra.nn import Backbone
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Anatomy:
     """What :func:`dissect` found.
 
@@ -36,6 +38,11 @@ class Anatomy:
     params: int
     convention: str
     parts: tuple[tuple[str, str], ...]
+
+    def __repr__(self) -> str:
+        size = "x".join(str(extent) for extent in self.input_shape)
+        figures = f"{self.params} parameters, {self.macs} MACs"
+        return f"<Anatomy of {len(self.layers)} layers on {size}: {figures}>"
 
     @functools.cached_property
     def macs(self) -> int:
@@ -68,6 +75,18 @@ class Anatomy:
         """Field of the last map (before global pooling or flattening); None where not known."""
         return self._fields.last_map
 
+    @property
+    def unknown_field(self) -> str | None:
+        """Why :attr:`receptive_field` is not known; None where it is."""
+        if self.receptive_field is not None:
+            return None
+        if len(self.input_shape) != 4:
+            return "told of images (batch, channels, height, width) only"
+        lost = self._fields.lost
+        if lost is None:
+            return "told of maps only, and no output is made of one"
+        return f"not followed beyond {operation_name(lost)} ({lost.name.strip('_')})"
+
     @functools.cached_property
     def misaligned(self) -> tuple[str, ...]:
         """Layers at which branches meet that look at different middles of the image.
@@ -85,6 +104,16 @@ class Anatomy:
     def bytes_moved(self) -> int:
         """What all operations read and write, each from and to memory; see :class:`Layer`."""
         return self._rows.moved(range(len(self.graph.nodes)))
+
+    @functools.cached_property
+    def dtype(self) -> str:
+        """The type of most of its floating-point parameters, else of its first input: "float32"."""
+        numbers: Counter[str] = Counter()
+        for value in self.graph.values:
+            if value.parameter is not None and "float" in value.dtype:
+                numbers[value.dtype] += math.prod(value.shape)
+        inputs = [self.graph.values[value].dtype for value in self.graph.inputs]
+        return next((kind for kind, _ in numbers.most_common(1)), (inputs or ["float32"])[0])
 
     @property
     def intensity(self) -> float:
@@ -113,6 +142,11 @@ class Anatomy:
         depth = max((path.count(".") for _, path in self.parts), default=0)
         return self.at_depth(depth + 1)
 
+    def per_image(self, shape: Shape) -> Shape:
+        """A shape without its batch; whole where it begins with something else, such as heads."""
+        batch = self.input_shape[:1]
+        return shape[1:] if shape[:1] == batch else shape
+
     def at_depth(self, depth: int) -> tuple[Part, ...]:
         """Modules down to ``depth`` names in their path: 1 for the top-level children."""
         return tuple(self._rows.at_depth(depth))
@@ -127,9 +161,11 @@ class Anatomy:
             "backward_macs": self.backward_macs,
             "subtotals": self.subtotals,
             "bytes_moved": self.bytes_moved,
+            "dtype": self.dtype,
             "convention": self.convention,
             "partial": list(self.partial),
             "receptive_field": _field_dict(self.receptive_field),
+            "unknown_field": self.unknown_field,
             "misaligned": list(self.misaligned),
             "fingerprint": self.fingerprint,
             "stages": [_row_dict(stage) for stage in self.stages],

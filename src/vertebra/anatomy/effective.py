@@ -22,9 +22,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
 from vertebra.anatomy.anatomy import Anatomy, dissect
-from vertebra.anatomy.inputs import described, explained
+from vertebra.anatomy.inputs import described, explained, name_of
 from vertebra.anatomy.places import Index, Pair, grid_of, index_of, middle_of
 from vertebra.anatomy.receptive import ReceptiveField
 from vertebra.anatomy.shape_only import in_mode
@@ -116,6 +117,10 @@ def effective_field(
     if layer is not None and layer not in known:
         raise unknown("layer", layer, known)
     size, _ = described(net, input_size, 1, None)[0]
+    if len(size) != 4:
+        raise VertebraError(
+            f"{name_of(net)} takes {size[1:]}, which is no (channels, height, width)"
+        )
     probe = _Probe(net, _chosen(net, size[1:]) if layer is None else layer)
     body = dissect(probe, size[1:])
     field, grid = _map_of(body, probe.words)
@@ -152,6 +157,7 @@ class _Probe(nn.Module):
     def __init__(self, net: nn.Module, layer: str | None) -> None:
         super().__init__()
         self.net = net
+        self.name = name_of(net)  # which errors are about
         self.layer = layer
 
     @property
@@ -159,16 +165,16 @@ class _Probe(nn.Module):
         """What it gives, for an error."""
         return f"layer '{self.layer}'" if self.layer else "the last map"
 
-    def forward(self, images: Tensor) -> Any:
+    def forward(self, images: Tensor) -> Tensor:
         if self.layer is None:
             if isinstance(self.net, Backbone):
                 return self.net.features(images, out_stages=(-1,))[0]
-            return self.net(images)
-        taken: list[Any] = []
+            return self._first(self.net(images))
+        taken: list[Tensor] = []
 
         def take(_module: nn.Module, _inputs: Any, output: Any) -> None:
             # A copy: what follows may write into it.
-            taken.append(output.clone() if isinstance(output, Tensor) else output)
+            taken.append(self._first(output).clone())
 
         handle = self.net.get_submodule(self.layer).register_forward_hook(take)
         try:
@@ -178,6 +184,13 @@ class _Probe(nn.Module):
         if not taken:
             raise VertebraError(f"layer '{self.layer}' does not run when the network does")
         return taken[-1]
+
+    def _first(self, output: Any) -> Tensor:
+        """The first tensor of what may be a dictionary, or a list of maps."""
+        found = [leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor)]
+        if not found:
+            raise VertebraError(f"{self.words} gives no tensor")
+        return found[0]
 
 
 def _chosen(net: nn.Module, input_size: Sequence[int]) -> str | None:
@@ -191,7 +204,7 @@ def _chosen(net: nn.Module, input_size: Sequence[int]) -> str | None:
     for call in reversed(body.graph.calls):
         if call.leaf and call.outputs and _positions(fields.get(call.outputs[0])) > 1:
             return call.path
-    raise VertebraError(f"{type(net).__name__} has no layer that gives a map")
+    raise VertebraError(f"{name_of(net)} has no layer that gives a map")
 
 
 def _positions(field: ReceptiveField | None) -> int:

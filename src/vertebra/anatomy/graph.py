@@ -100,7 +100,7 @@ class ModuleCall:
     end: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Graph:
     """Everything one forward did, in order.
 
@@ -114,6 +114,9 @@ class Graph:
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
     differentiable: frozenset[int] = frozenset()
+
+    def __repr__(self) -> str:
+        return f"<Graph of {len(self.nodes)} operations on {len(self.values)} values>"
 
     def live_nodes(self) -> Iterator[Node]:
         """The nodes on which an output depends, in order."""

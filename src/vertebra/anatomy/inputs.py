@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor, nn
 
-from vertebra.core import VertebraError
+from vertebra.core import VertebraError, place_of
 
 Shape = tuple[int, ...]
 Described = tuple[Shape, torch.dtype]
@@ -25,6 +25,10 @@ def described(
     Raises:
         VertebraError: no input size is known, what was given is none, or too much was given.
     """
+    if not isinstance(model, nn.Module):
+        text = f"the network should be a torch.nn.Module, got {type(model).__name__} {model!r:.40}"
+        hint = f"; zoo.create({model!r}) may give one" if isinstance(model, str) else ""
+        raise VertebraError(text + hint)
     if isinstance(inputs, Tensor | str) or not isinstance(inputs, Sequence | None):
         kind = type(inputs).__name__
         text = f"inputs takes one tensor or shape an argument, in a list; got {kind}"
@@ -43,7 +47,7 @@ def described(
 def _input_size(model: nn.Module, given: Sequence[int] | None) -> Shape:
     size = given if given is not None else getattr(model, "input_size", None)
     if size is None:
-        raise VertebraError(f"{type(model).__name__} does not say its input size; give input_size")
+        raise VertebraError(f"{name_of(model)} does not say its input size; give input_size")
     try:
         numbers = tuple(int(extent) for extent in size)
     except (TypeError, ValueError):
@@ -51,6 +55,12 @@ def _input_size(model: nn.Module, given: Sequence[int] | None) -> Shape:
     if not numbers or min(numbers) < 1:
         raise VertebraError(f"input_size should be like (3, 224, 224), got {size!r}")
     return numbers
+
+
+def name_of(model: nn.Module) -> str:
+    """What a network calls itself, else what its class is called."""
+    own = getattr(model, "name", None)
+    return own if isinstance(own, str) and own else type(model).__name__
 
 
 def _described(given: Tensor | Sequence[int]) -> Described:
@@ -72,8 +82,10 @@ def explained(model: nn.Module, given: Sequence[Described]) -> Iterator[None]:
         raise
     except Exception as error:  # a forward may raise anything
         shapes = " and ".join(str(shape) for shape, _ in given)
-        text = f"{type(model).__name__} cannot run on an input of shape {shapes}: "
-        raise VertebraError(text + _where(model, error) + _reason(error)) from error
+        text = f"{name_of(model)} cannot run on an input of shape {shapes}: "
+        line = place_of(error)
+        text += _where(model, error) + _reason(error) + (f" ({line})" if line else "")
+        raise VertebraError(text) from error
 
 
 # What PyTorch says where a forward asks a tensor without numbers for one.

@@ -17,8 +17,7 @@ from vertebra.anatomy.anatomy import Anatomy
 from vertebra.core import unknown
 from vertebra.machine import Roofline
 
-# Of the captured float32.
-_WIDTH = {"fp32": 1.0, "bf16": 0.5}
+_BYTES = {"fp32": 4, "bf16": 2}
 
 
 @dataclass(frozen=True)
@@ -46,6 +45,7 @@ class Bounds:
     """Every layer of a network under the roof of one machine."""
 
     layers: tuple[Bound, ...]
+    precision: str
 
     @property
     def seconds(self) -> float:
@@ -64,21 +64,34 @@ class Bounds:
     def to_dict(self) -> dict[str, Any]:
         """Plain data under the names of this class."""
         rows = [{**vars(layer), "by": layer.by} for layer in self.layers]
-        return {"seconds": self.seconds, "memory_share": self.memory_share, "bounds": rows}
+        return {
+            "precision": self.precision,
+            "seconds": self.seconds,
+            "memory_share": self.memory_share,
+            "bounds": rows,
+        }
 
 
-def bounds(body: Anatomy, roof: Roofline, precision: str = "fp32") -> Bounds:
+def bounds(body: Anatomy, roof: Roofline, precision: str | None = None) -> Bounds:
     """Lay a network under a machine's roofline.
+
+    Args:
+        body: the network, taken apart.
+        roof: what the machine can do.
+        precision: "fp32" or "bf16", as if the network ran in it; None for its own.
 
     Raises:
         VertebraError: the roofline was not measured in this precision.
     """
-    if precision not in _WIDTH or precision not in roof.macs_per_second:
-        raise unknown("precision of a roofline", precision, _WIDTH)
+    own = {"float32": "fp32", "bfloat16": "bf16"}.get(body.dtype, body.dtype)
+    precision = precision or own
+    if precision not in _BYTES or precision not in roof.macs_per_second:
+        raise unknown("precision of a roofline", precision, _BYTES)
     # Products alone run at the peak that a product was measured at.
     body = replace(body, convention="torchvision")
     macs_per_second = roof.macs_per_second[precision]
-    bytes_per_second = roof.bytes_per_second / _WIDTH[precision]
+    captured = _BYTES.get(own, _BYTES["fp32"])
+    bytes_per_second = roof.bytes_per_second * captured / _BYTES[precision]
     return Bounds(
         tuple(
             Bound(
@@ -88,5 +101,6 @@ def bounds(body: Anatomy, roof: Roofline, precision: str = "fp32") -> Bounds:
                 layer.bytes_moved / bytes_per_second,
             )
             for layer in body.layers
-        )
+        ),
+        precision,
     )

@@ -12,7 +12,7 @@ from torch.utils._pytree import tree_leaves
 
 from vertebra.anatomy.inputs import described, explained
 from vertebra.anatomy.rehearsal import rehearse_inference, rehearse_training
-from vertebra.core import VertebraError, unknown
+from vertebra.core import VertebraError, parse_bytes, unknown
 from vertebra.nn import Backbone
 
 # Mixed precision: parameters, gradients and optimiser state stay in the type of the parameters.
@@ -109,10 +109,7 @@ def memory_of(
     Raises:
         VertebraError: precision or optimizer are unknown, or the model cannot run so.
     """
-    if precision not in PRECISIONS:
-        raise unknown("precision", precision, PRECISIONS)
-    if optimizer not in _OPTIMIZERS:
-        raise unknown("optimizer", optimizer, OPTIMIZERS)
+    check_training(precision, optimizer)
     given, autocast = described(model, input_size, batch, inputs), PRECISIONS[precision]
     with explained(model, given):
         trained = rehearse_training(_as_trained(model), given, autocast, _loss)
@@ -138,32 +135,48 @@ def memory_of(
     )
 
 
+def check_training(precision: str, optimizer: str) -> None:
+    """Raise the error for an unknown precision or optimiser."""
+    if precision not in PRECISIONS:
+        raise unknown("precision", precision, PRECISIONS)
+    if optimizer not in _OPTIMIZERS:
+        raise unknown("optimizer", optimizer, OPTIMIZERS)
+
+
 def largest_batch(
     model: nn.Module,
-    limit: int,
+    limit: int | str,
     input_size: Sequence[int] | None = None,
     precision: str = "fp32",
     optimizer: str = "adamw",
     *,
-    dtype: torch.dtype | None = None,
+    inputs: Sequence[Tensor | Sequence[int]] | None = None,
 ) -> int:
-    """The most images of a batch whose training step holds at most ``limit`` bytes; 0 if none.
+    """The most images of a batch whose training step fits into a memory; 0 if none.
 
-    The peak grows with the batch, never slower than before, so a few rehearsals find it. ``dtype``
-    is that of the input, the network's own if None.
+    The peak grows with the batch, never slower than before, so a few rehearsals find it.
+
+    Args:
+        model, input_size, precision, optimizer: as in :func:`memory_of`.
+        limit: bytes, or as "16GiB".
+        inputs: instead of ``input_size``: tensors or shapes, of each of which the first dimension
+            is the batch, whatever it is now.
 
     Raises:
-        VertebraError: as :func:`memory_of`.
+        VertebraError: as :func:`memory_of`; or the limit is no amount of memory.
     """
+    if isinstance(limit, str):
+        limit = parse_bytes(limit)
+    if isinstance(limit, bool) or not isinstance(limit, int) or limit < 0:
+        raise VertebraError(f"limit must be a number of bytes, or like '16GiB'; got {limit!r}")
+    given = described(model, input_size, 1, inputs)
+    if not all(shape for shape, _ in given):
+        raise VertebraError("an input without dimensions has no batch")
 
     def peak(batch: int) -> int:
-        if dtype is None or input_size is None:
-            return memory_of(model, input_size, batch, precision, optimizer).training_peak
-        inputs = [torch.empty((batch, *input_size), dtype=dtype, device="meta")]
-        return memory_of(model, None, 1, precision, optimizer, inputs=inputs).training_peak
+        sized = [torch.empty((batch, *s[1:]), dtype=t, device="meta") for s, t in given]
+        return memory_of(model, None, 1, precision, optimizer, inputs=sized).training_peak
 
-    if isinstance(limit, bool) or not isinstance(limit, int) or limit < 0:
-        raise VertebraError(f"limit must be a whole number of bytes, got {limit!r}")
     return _largest(peak, limit)
 
 

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from vertebra.anatomy.anatomy import Anatomy
 from vertebra.anatomy.effective import THRESHOLD, EffectiveField
+from vertebra.anatomy.intensity import Bounds
 from vertebra.anatomy.layers import Part
 from vertebra.anatomy.macs import CONVENTIONS
 from vertebra.anatomy.memory import Memory
+from vertebra.anatomy.page_costs import add_memory, add_roofline
 from vertebra.anatomy.page_tree import COLUMNS, tree_of
 from vertebra.anatomy.page_worked import add_worked
 from vertebra.anatomy.places import Pair, grid_of, middle_of
 from vertebra.anatomy.receptive import ReceptiveField
 from vertebra.anatomy.worked import WorkedConvolution
+from vertebra.machine import Roofline
 from vertebra.report import (
     Box,
     Frame,
@@ -25,9 +27,10 @@ from vertebra.report import (
     Scale,
     count,
     data_uri,
+    extents,
     heat_picture,
     percent,
-    shape,
+    plural,
     si,
 )
 
@@ -41,6 +44,8 @@ def network_page(
     *,
     picture: Image | None = None,
     memory: Memory | None = None,
+    largest: tuple[str, int | None] | None = None,
+    roofline: tuple[Roofline, Bounds] | None = None,
     worked: WorkedConvolution | None = None,
     effective: EffectiveField | None = None,
 ) -> Page:
@@ -51,16 +56,12 @@ def network_page(
         name: what the page is called; any text.
         picture: a photograph to draw receptive fields on, cut and scaled to the input's size; None
             draws them in an empty frame.
-        memory, worked, effective: a section each, where given.
+        memory, roofline, worked, effective: a section each, where given.
+        largest: a memory, as "16GiB", and the largest batch that trains in it; with ``memory``.
     """
-    batch = body.input_shape[0] if body.input_shape else 1
-    images = "one image" if batch == 1 else f"a batch of {batch} images"
-    page = Page(
-        title=name,
-        lead=f"{images[0].upper()}{images[1:]} of {shape(body.input_shape)} (channels x height x "
-        f"width). {len(body.layers)} layers in {len(body.stages)} parts.",
-    )
-    page.facts(_figures(body, batch))
+    parts = f"{plural(len(body.layers), 'layer')} in {plural(len(body.stages), 'part')}"
+    page = Page(title=name, lead=f"{_fed(body)}. {parts[0].upper()}{parts[1:]}.")
+    page.facts(_figures(body))
     _words(page, body)
     _fields(page, body, picture)
     _layers(page, body)
@@ -69,23 +70,40 @@ def network_page(
     if worked:
         add_worked(page, worked)
     if memory:
-        _memory(page, memory)
+        add_memory(page, memory, largest)
+    if roofline:
+        add_roofline(page, *roofline)
     return page
 
 
-def _figures(body: Anatomy, batch: int) -> list[tuple[str, str]]:
-    each = "an image" if batch == 1 else f"of {batch} images"
-    more = " and more" if body.partial else ""
+def _is_image(body: Anatomy) -> bool:
+    return len(body.input_shape) == 4
+
+
+def _fed(body: Anatomy) -> str:
+    """What the figures are for."""
+    shapes = [body.per_image(body.graph.values[value].shape) for value in body.graph.inputs]
+    batch = body.input_shape[0] if body.input_shape else 1
+    what = "image" if _is_image(body) and len(shapes) == 1 else "input"
+    each = " and ".join(extents(one) for one in shapes) or "nothing"
+    axes = " (channels x height x width)" if what == "image" else ""
+    return (f"One {what} of " if batch == 1 else f"A batch of {batch} {what}s of ") + each + axes
+
+
+def _figures(body: Anatomy) -> list[tuple[str, str]]:
+    batch = body.input_shape[0] if body.input_shape else 1
+    what = "image" if _is_image(body) else "input"
+    each = f"an {what}" if batch == 1 else f"of {batch} {what}s"
+    least = "at least " if body.partial else ""
     backward = body.backward_macs
-    return [
+    figures = [
         ("parameters", si(body.params)),
-        (f"MACs {each}, by {body.convention}", si(body.macs) + more),
-        (
-            f"backward MACs {each}",
-            "not known" if backward is None else si(backward),
-        ),
-        ("receptive field of the last map", _pixels(body.receptive_field)),
+        (f"MACs {each}, by {body.convention}", least + si(body.macs)),
+        (f"backward MACs {each}", "not known" if backward is None else si(backward)),
     ]
+    if _is_image(body):
+        figures.append(("receptive field of the last map", _pixels(body.receptive_field)))
+    return figures
 
 
 def _pixels(field: ReceptiveField | None) -> str:
@@ -109,6 +127,8 @@ def _words(page: Page, body: Anatomy) -> None:
             f"Not counted, because nothing is known of their arithmetic: {', '.join(body.partial)}."
             " The MACs above are a lower bound."
         )
+    if _is_image(body) and body.unknown_field:
+        page.text(f"The receptive field of the last map is {body.unknown_field}.")
     if body.misaligned:
         page.text(
             "Branches that look at different middles of the image meet in: "
@@ -124,7 +144,7 @@ def _words(page: Page, body: Anatomy) -> None:
 
 def _fields(page: Page, body: Anatomy, picture: Image | None) -> None:
     """Of each part's map, what its middle position sees of the image."""
-    if len(body.input_shape) != 4:
+    if not _is_image(body):
         return
     height, width = body.input_shape[2:]
     source = _scaled(picture, width, height) if picture else None
@@ -201,7 +221,7 @@ def _effective(page: Page, effective: EffectiveField) -> None:
             ("of it inside the image", f"{count(effective.area)} px"),
             (f"above {percent(THRESHOLD)} of the maximum", f"{count(effective.pixels)} px"),
             ("square of the same area", f"{effective.side:.0f} px wide"),
-            ("share of the theoretical field", percent(effective.share, 1)),
+            ("so effective, of the theoretical field", percent(effective.share, 1)),
         ]
     )
     height, width = effective.values.shape
@@ -218,22 +238,3 @@ def _effective(page: Page, effective: EffectiveField) -> None:
         scale=Scale("0", "maximum"),
     )
     page.frames([frame], large=True)
-
-
-def _memory(page: Page, memory: Memory) -> None:
-    page.section(
-        "Memory",
-        f"Of one training step and one inference, batch {memory.batch}, {memory.precision}, "
-        f"{memory.optimizer}. Kernels' workspaces and an allocator's reserve come on top.",
-    )
-    rows: Sequence[tuple[str, int]] = (
-        ("training, at the most", memory.training_peak),
-        ("inference, at the most", memory.inference_peak),
-        ("parameters", memory.parameters),
-        ("buffers", memory.buffers),
-        ("gradients", memory.gradients),
-        ("optimiser's state", memory.optimizer_state),
-        ("inputs", memory.inputs),
-        ("activations kept for the backward pass", memory.activations),
-    )
-    page.table(("what", "MiB"), [(what, f"{size / 2**20:,.1f}") for what, size in rows])

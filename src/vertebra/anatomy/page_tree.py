@@ -9,7 +9,7 @@ from vertebra.anatomy.anatomy import Anatomy
 from vertebra.anatomy.graph import ModuleCall
 from vertebra.anatomy.layers import Layer
 from vertebra.anatomy.receptive import ReceptiveField
-from vertebra.report import Cell, Row, shape, si
+from vertebra.report import Cell, Row, extents, si
 
 COLUMNS = ("output", "field", "params", "MACs")
 # A block of more layers is shown as its own blocks: DenseNet's stages are one block each.
@@ -94,16 +94,11 @@ class _Tree:
             quiet=not (layer.params or layer.macs),
         )
 
-    def _extents(self, output: Sequence[int]) -> str:
-        """Without the batch, unless something else, such as windows, was made of it."""
-        batch = self.body.input_shape[:1]
-        return shape(output if tuple(output[:1]) == batch else (1, *output))
-
     def _cells(
-        self, output: Sequence[int], field: ReceptiveField | None, params: int, macs: int
+        self, output: tuple[int, ...], field: ReceptiveField | None, params: int, macs: int
     ) -> tuple[Cell, ...]:
         return (
-            Cell(self._extents(output)),
+            Cell(extents(self.body.per_image(output))),
             Cell(str(field or "")),
             _share(params, self.body.params),
             _share(macs, self.body.macs),

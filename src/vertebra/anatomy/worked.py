@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vertebra.anatomy.anatomy import dissect
-from vertebra.anatomy.inputs import explained
+from vertebra.anatomy.inputs import explained, name_of
 from vertebra.anatomy.places import Pair
 from vertebra.anatomy.shape_only import in_mode
 from vertebra.core import VertebraError, nearest, unknown
@@ -159,7 +159,7 @@ def work_through(
         seen=_seen(net, image, layer, place),
         image=_picture(image),
     )
-    _check(worked)
+    _check(worked, made.dtype)
     return worked
 
 
@@ -170,7 +170,7 @@ def _convolution(net: nn.Module, layer: str) -> nn.Conv2d:
     if isinstance(found, nn.Conv2d):
         return found
     if not convolutions:
-        raise VertebraError(f"{type(net).__name__} has no nn.Conv2d to work through")
+        raise VertebraError(f"{name_of(net)} has no nn.Conv2d to work through")
     if found is None:
         raise unknown("layer", layer, convolutions)
     within = [name for name in convolutions if name.startswith(f"{layer}.")]
@@ -238,16 +238,17 @@ def _under_kernel(
 
 def _seen(net: nn.Module, image: Tensor, layer: str, place: Pair) -> Box | None:
     """What the position sees of the image."""
-    body = dissect(net, tuple(image.shape[1:]))
+    body = dissect(net, inputs=[image])
     calls = [call for call in body.graph.calls if call.path == layer and call.outputs]
     field = body.fields.get(calls[-1].outputs[0]) if calls else None
     return field.box(*place) if field else None
 
 
-def _check(worked: WorkedConvolution) -> None:
-    """Raise where the network's own number is another one."""
+def _check(worked: WorkedConvolution, dtype: torch.dtype) -> None:
+    """Raise where the network's own number, which was rounded to ``dtype``, is another one."""
     size = float(np.abs(worked.products).sum()) + abs(worked.bias or 0.0)
-    if not abs(worked.result - worked.network) <= _AGREES * size + 1e-12:
+    agrees = max(_AGREES, torch.finfo(dtype).eps)
+    if not abs(worked.result - worked.network) <= agrees * size + 1e-12:
         raise VertebraError(
             f"layer '{worked.layer}' ({worked.kind}) computes something else than its weight and "
             f"input say: {worked.network:.6g} instead of {worked.result:.6g}"

@@ -23,16 +23,23 @@ def command(
     convention: Convention = "torchvision",
     json: output.Json = False,
 ) -> None:
-    """Put networks side by side: what the others are, measured by the first."""
-    from vertebra.anatomy import compare, dissect
+    """Put networks side by side: x2 is twice what the first one has.
+
+    Layers are counted by their class, and an operation that a larger module does itself by
+    PyTorch's name for it; "=" stands where all have as many.
+    """
+    from vertebra.anatomy import check_convention, compare, dissect
     from vertebra.core import VertebraError
 
     if len(targets) < 2:
         raise VertebraError("compare takes two networks or more")
+    check_convention(convention)
     bodies: dict[str, Anatomy] = {}
-    for target in targets:
-        subject = opened(target, image_size, inputs, 1)
-        bodies[subject.name] = dissect(subject.net, convention=convention, inputs=subject.inputs)
+    with output.answers_only():
+        for target in targets:
+            subject = opened(target, image_size, inputs, 1)
+            body = dissect(subject.net, convention=convention, inputs=subject.inputs)
+            bodies[subject.name] = body
     if len(bodies) < len(targets):
         raise VertebraError("a network is compared with itself; name each once")
     found = compare(bodies)
@@ -46,7 +53,7 @@ def command(
 
 def _figures(found: Comparison) -> None:
     """The totals, each with how many times the first network's it is."""
-    from vertebra.report.words import shape
+    from vertebra.report import extents
 
     bodies = found.bodies
     numbers = [
@@ -56,7 +63,7 @@ def _figures(found: Comparison) -> None:
         ("bytes moved", "bytes_moved"),
         ("MACs/byte", "intensity"),
     ]
-    rows = [["input", *(shape(body.input_shape) for body in bodies)]]
+    rows = [["input", *(extents(body.input_shape[1:]) for body in bodies)]]
     for what, figure in numbers:
         cells = zip(bodies, found.ratios(figure), strict=True)
         rows.append([what, *(_marked(getattr(body, figure), by) for body, by in cells)])
@@ -84,7 +91,8 @@ def _stages(found: Comparison) -> None:
         total = max(body.macs, 1)
         columns.append(
             [
-                f"{stage.name} {_compact(stage.output_shape)} {100 * stage.macs / total:4.1f}%"
+                f"{stage.name} {_compact(body.per_image(stage.output_shape))} "
+                f"{100 * stage.macs / total:4.1f}%"
                 for stage in body.stages
             ]
         )
@@ -98,7 +106,7 @@ def _stages(found: Comparison) -> None:
 
 
 def _compact(shape: tuple[int, ...]) -> str:
-    return "x".join(str(extent) for extent in shape[1:])
+    return "x".join(str(extent) for extent in shape)
 
 
 def _kinds(found: Comparison) -> None:
@@ -107,4 +115,4 @@ def _kinds(found: Comparison) -> None:
     for kind, counts in found.kinds.items():
         same = "=" if len(set(counts)) == 1 else ""
         rows.append([f"{kind} {same}".rstrip(), *(str(n) if n else "" for n in counts)])
-    output.table(["layers", *found.names], rows)
+    output.table(["layers (=: as many)", *found.names], rows)

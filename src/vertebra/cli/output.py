@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import io
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -104,6 +105,13 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]], text: int = 1) 
         # As Text, since a name may hold square brackets, which rich takes for markup.
         drawn.add_row(*(Text(cell) for cell in row))
     console().print(drawn, crop=False, soft_wrap=False)
+
+
+@contextlib.contextmanager
+def answers_only() -> Iterator[None]:
+    """While a user's own code runs: what it prints goes to stderr, where no answer is."""
+    with contextlib.redirect_stdout(sys.stderr):
+        yield
 
 
 def line(text: str = "") -> None:

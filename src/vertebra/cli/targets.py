@@ -65,6 +65,10 @@ def opened(target: str, image_size: int | None, inputs: list[str] | None, batch:
     return Subject(net, name, tensors)
 
 
+_SHORT = {"fp32": "float32", "fp64": "float64", "fp16": "float16", "bf16": "bfloat16"}
+_SHORT.update({"float": "float32", "half": "float16", "long": "int64", "int": "int32"})
+
+
 def _described(text: str) -> tuple[tuple[int, ...], dtype]:
     """ "3x224x224" or "77:int64" -> shape and type."""
     import torch
@@ -73,6 +77,7 @@ def _described(text: str) -> tuple[tuple[int, ...], dtype]:
 
     shape, _, kind = text.partition(":")
     known = ("float32", "float64", "float16", "bfloat16", "int64", "int32", "uint8", "bool")
+    kind = _SHORT.get(kind, kind)
     if kind and kind not in known:
         raise unknown("type", kind, known)
     found: dtype = getattr(torch, kind or "float32")

@@ -1,7 +1,10 @@
 """The one error type that a user meets, and the words that help them on."""
 
 import difflib
+import sysconfig
+import traceback
 from collections.abc import Iterable
+from pathlib import Path
 
 STOPPED = 130  # exit code: what shells report for a process that Ctrl-C ended
 
@@ -20,6 +23,24 @@ class VertebraError(Exception):
 
 class Notice(UserWarning):
     """Something that was done and that the user should know of: one sentence."""
+
+
+# Where code lies that a user did not write: this package, what is installed, Python itself.
+_FOREIGN = (
+    str(Path(__file__).parents[1]),
+    *(sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")),
+)
+
+
+def place_of(error: BaseException) -> str:
+    """ "nets.py:12": the innermost line of the user's own code in a traceback; "" if there is none.
+
+    Own code is what lies neither in this package nor among installed ones.
+    """
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        if Path(frame.filename).is_file() and not frame.filename.startswith(_FOREIGN):
+            return f"{Path(frame.filename).name}:{frame.lineno}"
+    return ""
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:

@@ -6,6 +6,7 @@ from vertebra.data.dataset import ImageDataset, Split, open_dataset
 from vertebra.data.decode import DecodeError, decode
 from vertebra.data.folder import image_files
 from vertebra.data.labelled import Labelled, open_labelled
+from vertebra.data.photographs import photograph, picture
 from vertebra.data.transforms import normalise, prepare
 
 __all__ = [
@@ -21,6 +22,8 @@ __all__ = [
     "normalise",
     "open_dataset",
     "open_labelled",
+    "photograph",
+    "picture",
     "prepare",
     "steps_per_epoch",
     "training_batches",

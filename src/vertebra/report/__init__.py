@@ -6,7 +6,7 @@ from vertebra.report.grids import Grid, fixed
 from vertebra.report.page import Page, Picture
 from vertebra.report.plots import calibration_plot, line_plot
 from vertebra.report.tree import Cell, Row
-from vertebra.report.words import count, percent, shape, si
+from vertebra.report.words import count, extents, percent, plural, shape, si, size
 
 __all__ = [
     "Box",
@@ -20,11 +20,14 @@ __all__ = [
     "calibration_plot",
     "count",
     "data_uri",
+    "extents",
     "fixed",
     "heat_picture",
     "line_plot",
     "percent",
+    "plural",
     "shape",
     "si",
     "signed_picture",
+    "size",
 ]

@@ -38,4 +38,9 @@ def percent(share: float | None, digits: int = 2) -> str:
 
 def shape(size: Sequence[int]) -> str:
     """(1, 64, 56, 56) -> "64 x 56 x 56": the batch, always first, is left out."""
-    return " x ".join(str(extent) for extent in size[1:])
+    return extents(size[1:])
+
+
+def extents(size: Sequence[int]) -> str:
+    """(64, 56, 56) -> "64 x 56 x 56"; nothing -> "one number"."""
+    return " x ".join(str(extent) for extent in size) or "one number"

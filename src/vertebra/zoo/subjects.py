@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from vertebra.core import VertebraError, unknown
+from vertebra.core import VertebraError, place_of, unknown
 from vertebra.zoo.create import create
 from vertebra.zoo.of_recipe import build
 
@@ -35,6 +35,8 @@ def subject(
     Raises:
         VertebraError: there is no such name, or the factory cannot be had or gives no module.
     """
+    if not target.strip():
+        raise VertebraError("the name of a network is empty; vertebra models lists them")
     if Path(target).is_dir():
         from vertebra.runs import Run
 
@@ -43,9 +45,20 @@ def subject(
         return net, net.name
     if ":" in target:
         return _made(target, numbers), target
+    _check_name(target)
     with torch.device("cpu" if numbers else "meta"):
         net = create(target, input_size=input_size)
     return net, net.name
+
+
+def _check_name(target: str) -> None:
+    """Refuse what is surely no name of a network, and say what it may have been meant to be."""
+    if target.startswith((".", "/", "~")) or ("/" in target and not target.startswith("timm/")):
+        raise VertebraError(f"there is no run folder {target}")
+    source = Path(target if target.endswith(".py") else f"{target}.py")
+    if source.is_file():
+        module = ".".join(source.with_suffix("").parts)
+        raise VertebraError(f"{source} is code; name what in it makes the network: {module}:NAME")
 
 
 def size_of(net: nn.Module) -> tuple[int, ...] | None:
@@ -59,6 +72,10 @@ def size_of(net: nn.Module) -> tuple[int, ...] | None:
 def _made(target: str, numbers: bool) -> nn.Module:
     """What "package.module:factory" gives."""
     path, _, name = target.partition(":")
+    if path == "timm":
+        raise VertebraError(f"a network of timm's is named timm/{name}, with a slash")
+    if not path or not name:
+        raise VertebraError(f"'{target}' lacks a part of package.module:factory")
     found: Any = _imported(path, name)
     for part in name.split("."):
         if not hasattr(found, part):
@@ -85,7 +102,7 @@ def _imported(path: str, name: str) -> Any:
     except ModuleNotFoundError as error:
         text = f"no module {path!r} to take {name!r} from ({error}); run from the folder it lies in"
         raise VertebraError(text) from error
-    except Exception as error:  # whatever the user's module raises
+    except (Exception, SystemExit) as error:  # whatever the user's module raises
         raise VertebraError(f"importing {path} failed: {_reason(error)}") from error
 
 
@@ -94,16 +111,20 @@ def _called(factory: Any, target: str, numbers: bool) -> Any:
     try:
         with torch.device("cpu" if numbers else "meta"):
             return factory()
-    except Exception as error:  # whatever the user's factory raises
+    except (Exception, SystemExit) as error:  # whatever the user's factory raises
         # Only what needs numbers may go better with them; what fails for itself runs once.
         if not numbers and "meta" in str(error).lower():
             return _called(factory, target, numbers=True)
-        text = f"{target} failed: {_reason(error)}; it is called without arguments"
-        raise VertebraError(text) from error
+        hint = ""
+        if isinstance(error, TypeError) and "argument" in str(error):
+            hint = "; it is called without arguments, so name a function that needs none"
+        raise VertebraError(f"{target} failed: {_reason(error)}{hint}") from error
 
 
-def _reason(error: Exception) -> str:
-    return f"{type(error).__name__}: {(str(error).strip() or 'no reason given').splitlines()[0]}"
+def _reason(error: BaseException) -> str:
+    said = (str(error).strip() or "no reason given").splitlines()[0]
+    line = place_of(error)
+    return f"{type(error).__name__}: {said}" + (f" ({line})" if line else "")
 
 
 @contextmanager

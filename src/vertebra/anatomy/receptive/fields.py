@@ -55,13 +55,23 @@ class ReceptiveField:
     def box(self, row: int, column: int) -> tuple[Pair, Pair] | None:
         """What position (row, column) really sees of the image.
 
-        (first, last) pixel of the rows, then of the columns; None where it sees only padding.
+        (first, last) pixel of the rows, then of the columns; None where it sees only padding. Along
+        an axis whose positions are not told apart, every position sees the same.
+
+        Raises:
+            VertebraError: the position lies outside of the map, or no network was dissected.
         """
         if self.reach is None:
             raise VertebraError("only the receptive field of a dissected network knows its image")
         bounds = []
-        for span, position in zip(self.reach.spans, (row, column), strict=True):
-            seen = seen_at(span, position if len(span) > 1 else 0)
+        for axis, position in enumerate((row, column)):
+            span = self.reach.spans[axis]
+            if axis not in self.reach.axes:
+                position = 0
+            if not 0 <= position < len(span):
+                size = "x".join(str(len(span)) for span in self.reach.spans)
+                raise VertebraError(f"position {row},{column} lies outside of a map of {size}")
+            seen = seen_at(span, position)
             if seen is None:
                 return None
             bounds.append(seen)
@@ -76,12 +86,13 @@ class Fields:
     """The field of every value, and that of the last map before global pooling or flattening.
 
     Without either, the last map is the output. ``misaligned`` are the nodes at which branches meet
-    that look at different middles.
+    that look at different middles. ``lost`` is the first node behind which nothing is known.
     """
 
     of_value: dict[int, Field] = field(default_factory=dict)
     last_map: Field = None
     misaligned: list[Node] = field(default_factory=list)
+    lost: Node | None = None
 
 
 def receptive_fields(graph: Graph) -> Fields:
@@ -93,6 +104,7 @@ def receptive_fields(graph: Graph) -> Fields:
     for node in graph.live_nodes():
         walk.over(node)
     fields.of_value = {value: _field(reach) for value, reach in walk.known.items()}
+    fields.lost = walk.lost
     last = walk.last_map()
     fields.last_map = None if last is None else fields.of_value[last]
     return fields
@@ -111,8 +123,9 @@ class _Walk:
         start = Reach(of_map(shape), (rows, columns), (shape[2], shape[3]))
         self.known: dict[int, Reach | None] = {image: start}
         self._last = image
-        # Values that may hold a map, one of which we lost track.
+        # Values that may hold a map, one of which we lost track; and where that was first.
         self._lost: set[int] = set()
+        self.lost: Node | None = None
 
     def over(self, node: Node) -> None:
         """Carry what is known through one node."""
@@ -124,6 +137,8 @@ class _Walk:
         after = [self.known[value] for value in node.outputs]
         if maps and all(reach is not None and not reach.axes for reach in after[:1]):
             self._last = maps[0]
+        if maps and after[:1] == [None]:
+            self.lost = self.lost or node
         if maps or not self._lost.isdisjoint(sources):
             self._lost.update(v for v, r in zip(node.outputs, after, strict=True) if r is None)
 
