@@ -53,6 +53,7 @@ bench: setup
 	$(BIN)/python benchmarks/train_throughput.py
 	$(BIN)/python benchmarks/zoo_speed.py
 	$(BIN)/python benchmarks/anatomy_speed.py
+	$(BIN)/python benchmarks/roofline.py
 
 catalogue: setup
 	$(BIN)/python -m vertebra.zoo.catalogue
