@@ -100,11 +100,16 @@ def _avg_pool(graph: Graph, node: Node) -> int:
     return _window(node) * _made(graph, node)
 
 
-def _attention(graph: Graph, node: Node) -> int:
+def attention_scores(graph: Graph, node: Node) -> int:
+    """One score for each query and key of each head and image."""
     query, key = (graph.values[node.operands[name][0]].shape for name in ("query", "key"))
-    scores = math.prod(query[:-1]) * key[-2]
+    return math.prod(query[:-1]) * key[-2]
+
+
+def _attention(graph: Graph, node: Node) -> int:
+    scaled = math.prod(graph.values[node.operands["query"][0]].shape)
     masked = 1 if node.operands.get("attn_mask") or node.operands.get("attn_bias") else 0
-    return math.prod(query) + (5 + masked) * scores
+    return scaled + (5 + masked) * attention_scores(graph, node)
 
 
 def _adaptive_of_fvcore(graph: Graph, node: Node) -> int:

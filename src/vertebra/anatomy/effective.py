@@ -107,15 +107,7 @@ def effective_field(
         VertebraError: no such layer, its output is no map, the weights have no numbers, or no
             gradient arrives at the image.
     """
-    if samples < 1:
-        raise VertebraError(f"samples must be 1 or more, got {samples}")
-    if any(parameter.is_meta for parameter in net.parameters()):
-        raise VertebraError(
-            "an effective receptive field needs weights with numbers, not meta ones"
-        )
-    known = [name for name, _ in net.named_modules() if name]
-    if layer is not None and layer not in known:
-        raise unknown("layer", layer, known)
+    _check(net, layer, samples)
     size, _ = described(net, input_size, 1, None)[0]
     if len(size) != 4:
         raise VertebraError(
@@ -129,10 +121,9 @@ def effective_field(
     box = field.box(*position)
     if index is None or box is None:
         raise VertebraError(f"the middle of {probe.words} does not see the image")
-    values = np.zeros(size[2:])
     with explained(net, [(size, torch.float32)]), in_mode(probe, training=False):
-        for sample in range(samples):
-            values += _gradient(probe, size, index, seed, sample)
+        drawn = (_gradient(probe, size, index, seed, sample) for sample in range(samples))
+        values = np.sum(list(drawn), axis=0)
     largest = float(values.max())
     if not (math.isfinite(largest) and largest > 0):
         raise VertebraError(f"no gradient of {probe.words} arrives at the image")
@@ -146,6 +137,19 @@ def effective_field(
         samples=samples,
         seed=seed,
     )
+
+
+def _check(net: nn.Module, layer: str | None, samples: int) -> None:
+    """Refuse what cannot be measured, before anything is."""
+    if samples < 1:
+        raise VertebraError(f"samples must be 1 or more, got {samples}")
+    if any(parameter.is_meta for parameter in net.parameters()):
+        raise VertebraError(
+            "an effective receptive field needs weights with numbers, not meta ones"
+        )
+    known = [name for name, _ in net.named_modules() if name]
+    if layer is not None and layer not in known:
+        raise unknown("layer", layer, known)
 
 
 class _Probe(nn.Module):

@@ -20,7 +20,7 @@ import functools
 import math
 from collections.abc import Callable
 
-from vertebra.anatomy.costs import FREE, FULL, FVCORE, UNPRICED
+from vertebra.anatomy.costs import FREE, FULL, FVCORE, UNPRICED, attention_scores
 from vertebra.anatomy.graph import ATTENTIONS, RECURRENT, Graph, Node
 from vertebra.core import unknown
 
@@ -119,8 +119,8 @@ def _summed_batches(graph: Graph, node: Node) -> int:
 
 def attention_products(graph: Graph, node: Node) -> tuple[int, int]:
     """MACs of queries times keys, and of weights times values: T_q T_k d and T_q T_k d_v a head."""
-    query, key, value = (_shape(graph, node, operand) for operand in ("query", "key", "value"))
-    scores = math.prod(query[:-1]) * key[-2]
+    query, value = (_shape(graph, node, operand) for operand in ("query", "value"))
+    scores = attention_scores(graph, node)
     return scores * query[-1], scores * value[-1]
 
 

@@ -120,12 +120,7 @@ def work_through(
             output, or it computes something else than its weight says (as subclasses may).
     """
     conv = _convolution(net, layer)
-    if image.ndim != 4 or len(image) != 1:
-        raise VertebraError(f"image must be one, (1, C, H, W), got {tuple(image.shape)}")
-    if not 0 <= channel < conv.out_channels:
-        raise VertebraError(
-            f"layer '{layer}' has output channels 0 to {conv.out_channels - 1}, no {channel}"
-        )
+    _check_request(conv, layer, image, channel)
     given, made = _maps(net, conv, layer, image)
     place = _position(layer, made[channel], position)
     patches, window, inside = _under_kernel(conv, given, place)
@@ -161,6 +156,15 @@ def work_through(
     )
     _check(worked, made.dtype)
     return worked
+
+
+def _check_request(conv: nn.Conv2d, layer: str, image: Tensor, channel: int) -> None:
+    if image.ndim != 4 or len(image) != 1:
+        raise VertebraError(f"image must be one, (1, C, H, W), got {tuple(image.shape)}")
+    if not 0 <= channel < conv.out_channels:
+        raise VertebraError(
+            f"layer '{layer}' has output channels 0 to {conv.out_channels - 1}, no {channel}"
+        )
 
 
 def _convolution(net: nn.Module, layer: str) -> nn.Conv2d:
