@@ -10,6 +10,7 @@ accumulates, is not ten times as fast.
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Callable
 
 import torch
@@ -29,6 +30,7 @@ def main() -> None:
     calls = {name: forward(net) for name, net in nets.items()}
     timings = vb.machine.time_calls(calls, rounds=arguments.rounds, warmup=2)
     print(f"{roof.threads} threads, level at {roof.ridge():.1f} MACs a byte")
+    ratios = []
     for name, net in nets.items():
         body = vb.anatomy.dissect(net)
         under = vb.anatomy.bounds(body, roof)
@@ -38,6 +40,9 @@ def main() -> None:
             f"{taken:6.1f} ms, {taken / told:.2f} times; {100 * under.memory_share:.0f} % of it "
             "waits for memory"
         )
+        ratios.append(taken / told)
+    mean = math.exp(sum(map(math.log, ratios)) / len(ratios))
+    print(f"geometric mean: {mean:.2f} times what the roofline says (none below 1)")
 
 
 def forward(net: nn.Module) -> Callable[[], Tensor]:

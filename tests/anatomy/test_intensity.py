@@ -117,5 +117,8 @@ def test_a_network_lies_under_the_roof_of_its_own_precision() -> None:
     assert [vars(layer) for layer in cast.layers] == [vars(layer) for layer in half.layers]
     assert half.layers[0].memory == plain.layers[0].memory / 2
     assert half.layers[0].arithmetic == plain.layers[0].arithmetic / 4
+    for other in (torch.float16, torch.float64):
+        recast = bounds(dissect(nn.Conv2d(8, 8, 3).to(other), (8, 16, 16)), roof, "bf16")
+        assert recast.layers[0].memory == pytest.approx(half.layers[0].memory)
     with pytest.raises(VertebraError, match="unknown precision of a roofline 'float64'"):
         bounds(dissect(copy.deepcopy(net).double(), (8, 16, 16)), roof)

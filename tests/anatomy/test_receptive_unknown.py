@@ -132,7 +132,7 @@ class Spectral(nn.Module):
 
 def test_why_a_field_is_not_known_is_said() -> None:
     net = nn.Sequential(nn.Conv2d(2, 3, 1), Spectral())
-    assert dissect(net, SIZE).unknown_field == "not followed beyond 1.fft_r2c (fft_r2c)"
+    assert dissect(net, SIZE).unknown_field == "not followed beyond 1 (Spectral)"
     assert dissect(nn.Linear(4, 2), inputs=[(5, 4)]).unknown_field == (
         "told of images (batch, channels, height, width) only"
     )

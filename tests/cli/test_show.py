@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -131,6 +132,9 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "def half():\n"
         "    print('a factory that talks')\n"
         "    return Maps().bfloat16()\n"
+        "def ours():\n"
+        "    from vertebra.zoo import create\n"
+        "    return create('resnet18')\n"
         "def frozen():\n"
         "    return Maps().requires_grad_(False)\n"
     )
@@ -259,6 +263,15 @@ def test_compare() -> None:
     assert document["networks"][0]["kinds"]["Conv2d"] == 53
 
 
+def test_runs_of_one_architecture_are_told_apart(finished: Path, tmp_path: Path) -> None:
+    one, other = finished / "run", tmp_path / "again"
+    shutil.copytree(one, other)
+    code, out, err = run("compare", str(one), str(other))
+    assert (code, err) == (0, "")
+    assert str(other) in out.splitlines()[0]
+    assert run("compare", str(one), str(one))[0] == 2
+
+
 def test_compare_needs_two() -> None:
     assert run("compare", "resnet18")[2] == "error: compare takes two networks or more\n"
     assert "name each once" in run("compare", "resnet18", "resnet18")[2]
@@ -372,12 +385,12 @@ def test_what_a_users_code_prints_is_no_answer() -> None:
 
 
 @pytest.mark.parametrize(
-    ("target", "kind"), [("mine:half", "bf16"), ("mine:Maps", "float32"), ("mine:Maps", "uint8")]
+    ("target", "kind"), [("mine:half", ""), ("mine:Maps", ":float32"), ("mine:Maps", ":uint8")]
 )
 def test_pages_of_networks_that_give_a_dictionary(target: str, kind: str, package: Path) -> None:
     path = package / "page.html"
     extras = ("--html", str(path), "--effective", "--convolution", "conv")
-    code, _, err = run("show", target, "--input", f"3x16x16:{kind}", *extras)
+    code, _, err = run("show", target, "--input", f"3x16x16{kind}", *extras)
     assert code == 0, err
     assert "What it really sees" in path.read_text()
     assert "the network says" in path.read_text()
@@ -399,6 +412,26 @@ def test_what_is_no_batch_is_shown() -> None:
     scores = next(layer for layer in body.layers if layer.kind == "softmax")
     assert body.per_image(scores.output_shape) == (8, 20, 20)
     assert body.per_image(body.layers[-1].input_shape) == (8, 20, 20)
+
+
+@pytest.mark.usefixtures("package")
+def test_the_size_asked_for_is_the_size_taken() -> None:
+    """Also of a factory's network that says another size, as torchvision's and ours do."""
+    for target in ("resnet18", "mine:ours", "timm.models.resnet:resnet18"):
+        _, out, _ = run("show", target, "--image-size", "128", "--json")
+        assert json.loads(out)["input_shape"] == [1, 3, 128, 128]
+        # All but the classifier's 512 000 in proportion to the pixels.
+        assert json.loads(out)["macs"] == (1_814_073_344 - 512_000) * 16 // 49 + 512_000
+
+
+@pytest.mark.usefixtures("package")
+def test_a_roofline_in_the_precision_asked_for() -> None:
+    _, out, _ = run("show", "mine:Maps", "--input", "3x64x64", "--roofline", "--precision", "bf16")
+    assert "on this machine, bf16, layer by layer" in out
+    wrong = ("show", "mine:Maps", "--input", "3x64x64", "--roofline", "--precision", "fp16")
+    code, out, err = run(*wrong)
+    assert (code, out) == (2, "")
+    assert "unknown precision of a roofline 'fp16'; did you mean" in err
 
 
 @pytest.mark.usefixtures("package")

@@ -4,7 +4,8 @@ from vertebra.anatomy.anatomy import Anatomy, dissect
 from vertebra.anatomy.comparison import Comparison, compare
 from vertebra.anatomy.effective import EffectiveField, effective_field
 from vertebra.anatomy.graph import Graph, ModuleCall, Node, Value
-from vertebra.anatomy.intensity import Bound, Bounds, bounds
+from vertebra.anatomy.inputs import float_type
+from vertebra.anatomy.intensity import Bound, Bounds, bounds, roofline_precision
 from vertebra.anatomy.layers import Layer, Part
 from vertebra.anatomy.macs import CONVENTIONS, check_convention
 from vertebra.anatomy.memory import (
@@ -14,6 +15,7 @@ from vertebra.anatomy.memory import (
     check_training,
     largest_batch,
     memory_of,
+    smallest_memory_of,
 )
 from vertebra.anatomy.padding import taps_in_padding
 from vertebra.anatomy.page import network_page
@@ -44,9 +46,12 @@ __all__ = [
     "compare",
     "dissect",
     "effective_field",
+    "float_type",
     "largest_batch",
     "memory_of",
     "network_page",
+    "roofline_precision",
+    "smallest_memory_of",
     "taps_in_padding",
     "work_through",
 ]

@@ -85,7 +85,7 @@ class Anatomy:
         lost = self._fields.lost
         if lost is None:
             return "told of maps only, and no output is made of one"
-        return f"not followed beyond {operation_name(lost)} ({lost.name.strip('_')})"
+        return f"not followed beyond {self._rows.layer_of(lost)}"
 
     @functools.cached_property
     def misaligned(self) -> tuple[str, ...]:

@@ -36,12 +36,16 @@ def described(
     if isinstance(batch, bool) or not isinstance(batch, int) or batch < 1:
         raise VertebraError(f"batch must be a whole number, 1 or more; got {batch!r}")
     if inputs is None:
-        # A network in float64 or bfloat16 takes images of its own type.
-        kinds = (p.dtype for p in model.parameters() if p.is_floating_point())
-        return [((batch, *_input_size(model, input_size)), next(kinds, torch.float32))]
+        return [((batch, *_input_size(model, input_size)), float_type(model))]
     if input_size is None and batch == 1:
         return [_described(one) for one in inputs]
     raise VertebraError("give either inputs, which hold the batch, or input_size and batch")
+
+
+def float_type(model: nn.Module) -> torch.dtype:
+    """The type of the images that a network takes: that of its first floating-point parameter."""
+    kinds = (p.dtype for p in model.parameters() if p.is_floating_point())
+    return next(kinds, torch.float32)
 
 
 def _input_size(model: nn.Module, given: Sequence[int] | None) -> Shape:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from vertebra.anatomy.anatomy import Anatomy
+from vertebra.anatomy.graph import Value
 from vertebra.core import unknown
 from vertebra.machine import Roofline
 
@@ -72,6 +73,18 @@ class Bounds:
         }
 
 
+def roofline_precision(body: Anatomy, precision: str | None = None) -> str:
+    """The precision to lay a network under the roofline in: the given one, else its own.
+
+    Raises:
+        VertebraError: no roofline is measured in it.
+    """
+    own = {"float32": "fp32", "bfloat16": "bf16"}.get(body.dtype, body.dtype)
+    if (precision or own) not in _BYTES:
+        raise unknown("precision of a roofline", precision or own, _BYTES)
+    return precision or own
+
+
 def bounds(body: Anatomy, roof: Roofline, precision: str | None = None) -> Bounds:
     """Lay a network under a machine's roofline.
 
@@ -83,14 +96,12 @@ def bounds(body: Anatomy, roof: Roofline, precision: str | None = None) -> Bound
     Raises:
         VertebraError: the roofline was not measured in this precision.
     """
-    own = {"float32": "fp32", "bfloat16": "bf16"}.get(body.dtype, body.dtype)
-    precision = precision or own
-    if precision not in _BYTES or precision not in roof.macs_per_second:
-        raise unknown("precision of a roofline", precision, _BYTES)
+    precision = roofline_precision(body, precision)
     # Products alone run at the peak that a product was measured at.
     body = replace(body, convention="torchvision")
     macs_per_second = roof.macs_per_second[precision]
-    captured = _BYTES.get(own, _BYTES["fp32"])
+    # What was captured in the network's own type moves as many bytes fewer, or more.
+    captured = Value((), body.dtype).itemsize
     bytes_per_second = roof.bytes_per_second * captured / _BYTES[precision]
     return Bounds(
         tuple(

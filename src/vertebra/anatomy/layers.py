@@ -107,6 +107,12 @@ class Rows:
             elif not all(group.is_view for group in groups):
                 yield self._part(path, nodes, self._graph.nodes[nodes[-1]].outputs[0])
 
+    def layer_of(self, node: Node) -> str:
+        """The layer that does a node, as :meth:`layers` calls it, with its kind."""
+        nodes = self._graph.nodes
+        group = next(g for g in self._groups() if any(nodes[index] is node for index in g.nodes))
+        return f"{group.name or 'itself'} ({group.kind})" if group.call else group.name
+
     def moved(self, nodes: Iterable[int]) -> int:
         """Bytes that the nodes read and write."""
         return sum(self._moved[index] for index in nodes)

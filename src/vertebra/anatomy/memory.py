@@ -44,6 +44,7 @@ _OPTIMIZERS: Mapping[str, _Optimizer] = {
     "lion": _Optimizer(1),
 }
 OPTIMIZERS = tuple(_OPTIMIZERS)
+_ONE_VALUE = "more than 1 value per channel"  # as PyTorch's batch norm says it
 
 
 @dataclass(frozen=True)
@@ -135,6 +136,30 @@ def memory_of(
     )
 
 
+def smallest_memory_of(
+    model: nn.Module,
+    precision: str = "fp32",
+    optimizer: str = "adamw",
+    *,
+    inputs: Sequence[Tensor | Sequence[int]],
+) -> Memory:
+    """:func:`memory_of` on inputs of one image each, or on two where one cannot train.
+
+    Batch norm does not train on a single value for each channel.
+
+    Raises:
+        VertebraError: as :func:`memory_of`.
+    """
+    try:
+        return memory_of(model, None, 1, precision, optimizer, inputs=inputs)
+    except VertebraError as error:
+        if _ONE_VALUE not in str(error):
+            raise
+    given = described(model, None, 1, inputs)
+    two = [torch.empty((2 * s[0], *s[1:]), dtype=t, device="meta") for s, t in given]
+    return memory_of(model, None, 1, precision, optimizer, inputs=two)
+
+
 def check_training(precision: str, optimizer: str) -> None:
     """Raise the error for an unknown precision or optimiser."""
     if precision not in PRECISIONS:
@@ -175,7 +200,13 @@ def largest_batch(
 
     def peak(batch: int) -> int:
         sized = [torch.empty((batch, *s[1:]), dtype=t, device="meta") for s, t in given]
-        return memory_of(model, None, 1, precision, optimizer, inputs=sized).training_peak
+        try:
+            return memory_of(model, None, 1, precision, optimizer, inputs=sized).training_peak
+        except VertebraError as error:
+            text = (
+                f"a batch of {batch}, the first dimension of each input, cannot be tried: {error}"
+            )
+            raise VertebraError(text) from error
 
     return _largest(peak, limit)
 

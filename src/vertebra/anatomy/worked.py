@@ -25,9 +25,10 @@ from vertebra.core import VertebraError, nearest, unknown
 Floats = NDArray[np.float64]
 Box = tuple[Pair, Pair]
 
-# Of the sum of all products without their signs. Wide enough for TF32, whose products have ten
-# bits, and far below what another weight or another window would give.
-_AGREES = 1e-3
+# How far the network's number may be off, of the sum of all products without their signs, beyond
+# one rounding to its own type: what adding up in another order leaves in float32, and what TF32
+# leaves, whose products have ten bits, where it is on.
+_ADDED_UP, _TF32 = 1e-5, 1e-3
 
 
 @dataclass(frozen=True, eq=False)
@@ -248,11 +249,15 @@ def _seen(net: nn.Module, image: Tensor, layer: str, place: Pair) -> Box | None:
     return field.box(*place) if field else None
 
 
+def _agrees(dtype: torch.dtype) -> float:
+    tf32 = torch.cuda.is_available() and torch.backends.cudnn.allow_tf32
+    return max(_TF32 if tf32 else _ADDED_UP, torch.finfo(dtype).eps)
+
+
 def _check(worked: WorkedConvolution, dtype: torch.dtype) -> None:
     """Raise where the network's own number, which was rounded to ``dtype``, is another one."""
     size = float(np.abs(worked.products).sum()) + abs(worked.bias or 0.0)
-    agrees = max(_AGREES, torch.finfo(dtype).eps)
-    if not abs(worked.result - worked.network) <= agrees * size + 1e-12:
+    if not abs(worked.result - worked.network) <= _agrees(dtype) * size + 1e-12:
         raise VertebraError(
             f"layer '{worked.layer}' ({worked.kind}) computes something else than its weight and "
             f"input say: {worked.network:.6g} instead of {worked.result:.6g}"

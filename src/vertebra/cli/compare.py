@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vertebra.cli import output
+from vertebra.cli.network_text import fed
 from vertebra.cli.targets import Convention, ImageSize, Inputs, opened
 
 if TYPE_CHECKING:
@@ -39,7 +40,8 @@ def command(
         for target in targets:
             subject = opened(target, image_size, inputs, 1)
             body = dissect(subject.net, convention=convention, inputs=subject.inputs)
-            bodies[subject.name] = body
+            # Two runs of one architecture are told apart by their folders.
+            bodies[target if subject.name in bodies else subject.name] = body
     if len(bodies) < len(targets):
         raise VertebraError("a network is compared with itself; name each once")
     found = compare(bodies)
@@ -53,8 +55,6 @@ def command(
 
 def _figures(found: Comparison) -> None:
     """The totals, each with how many times the first network's it is."""
-    from vertebra.report import extents
-
     bodies = found.bodies
     numbers = [
         ("parameters", "params"),
@@ -63,7 +63,7 @@ def _figures(found: Comparison) -> None:
         ("bytes moved", "bytes_moved"),
         ("MACs/byte", "intensity"),
     ]
-    rows = [["input", *(extents(body.input_shape[1:]) for body in bodies)]]
+    rows = [["input", *(fed(body) for body in bodies)]]
     for what, figure in numbers:
         cells = zip(bodies, found.ratios(figure), strict=True)
         rows.append([what, *(_marked(getattr(body, figure), by) for body, by in cells)])

@@ -75,11 +75,13 @@ class Findings:
 
 def look_into(wanted: Wanted, roofline: bool) -> Findings:
     """Build the network and take it apart."""
-    from vertebra.anatomy import bounds, dissect, largest_batch
+    from vertebra.anatomy import bounds, dissect, largest_batch, roofline_precision
     from vertebra.machine import measure_roofline
 
     subject = opened(wanted.target, wanted.image_size, wanted.inputs, wanted.batch or 1)
     body = dissect(subject.net, convention=wanted.convention, inputs=subject.inputs)
+    if roofline:
+        roofline_precision(body, wanted.precision)  # before two seconds of measuring
     memory, largest = None, None
     if wanted.batch or wanted.precision or wanted.optimizer or wanted.limit:
         memory = _memory(subject, wanted)
@@ -88,22 +90,14 @@ def look_into(wanted: Wanted, roofline: bool) -> Findings:
             subject.net, wanted.limit, None, *wanted.training, inputs=subject.inputs
         )
     roof = measure_roofline() if roofline else None
-    under = bounds(body, roof) if roof else None
+    under = bounds(body, roof, wanted.precision) if roof else None
     return Findings(subject, body, memory, wanted.limit, largest, roof, under)
 
 
 def _memory(subject: Subject, wanted: Wanted) -> Memory:
-    """What training needs; with two images where it cannot train on one and none were asked for."""
-    import torch
+    """What training needs, of the batch that was asked for or the smallest."""
+    from vertebra.anatomy import memory_of, smallest_memory_of
 
-    from vertebra.anatomy import memory_of
-    from vertebra.core import VertebraError
-
-    try:
+    if wanted.batch:
         return memory_of(subject.net, None, 1, *wanted.training, inputs=subject.inputs)
-    except VertebraError as error:
-        # Batch norm does not train on a single value; asked for a batch, the user shall know.
-        if wanted.batch or "more than 1 value per channel" not in str(error):
-            raise
-        two = [torch.cat([one, one]) for one in subject.inputs]
-        return memory_of(subject.net, None, 1, *wanted.training, inputs=two)
+    return smallest_memory_of(subject.net, *wanted.training, inputs=subject.inputs)

@@ -60,7 +60,7 @@ def totals(name: str, body: Anatomy) -> None:
         field = f"not known: {body.unknown_field}"
     elif body.receptive_field.is_global:
         field = "global, of the last map"
-    output.line(f"{name} on {_inputs(body)}")
+    output.line(f"{name} on {fed(body)}")
     output.line(f"  parameters       {count(body.params)}")
     output.line(f"  MACs             {least}{si(body.macs)} ({counts})")
     if body.partial:
@@ -74,18 +74,18 @@ def totals(name: str, body: Anatomy) -> None:
         output.line(f"  misaligned       branches look at different middles at {first}{more}")
 
 
-def _inputs(body: Anatomy) -> str:
+def fed(body: Anatomy) -> str:
     """What it was fed: "3 x 224 x 224, batch 8"."""
     from vertebra.report import extents
 
     values = (body.graph.values[value] for value in body.graph.inputs)
-    fed = " and ".join(
+    every = " and ".join(
         extents(body.per_image(value.shape))
         + (f" {value.dtype}" if "float" not in value.dtype else "")
         for value in values
     )
     batch = body.input_shape[0] if body.input_shape else 1
-    return f"{fed}, batch {batch}" if batch > 1 else fed
+    return f"{every}, batch {batch}" if batch > 1 else every
 
 
 def needs(memory: Memory, limit: str | None, largest: int | None) -> None:

@@ -41,14 +41,15 @@ def opened(target: str, image_size: int | None, inputs: list[str] | None, batch:
     """The network of a target with inputs as given, or of its own size."""
     import torch
 
+    from vertebra.anatomy import float_type
     from vertebra.core import VertebraError
     from vertebra.zoo.subjects import size_of, subject
 
     if image_size and inputs:
         raise VertebraError("give either --image-size or --input")
     shapes = [_described(text) for text in inputs or ()]
-    given = shapes[0][0] if len(shapes) == 1 and len(shapes[0][0]) == 3 else None
-    size = (given[0], given[1], given[2]) if given else None
+    only = shapes[0][0] if len(shapes) == 1 and len(shapes[0][0]) == 3 else None
+    size = (only[0], only[1], only[2]) if only else None
     if image_size and size is None and ":" not in target:
         net, name = subject(target)
         channels = (size_of(net) or (3,))[0]
@@ -56,12 +57,13 @@ def opened(target: str, image_size: int | None, inputs: list[str] | None, batch:
     net, name = subject(target, size)
     if not shapes:
         own = size or size_of(net)
-        if own is None and image_size:
-            own = (3, image_size, image_size)
+        if image_size:  # also of a network of a factory that says another size
+            own = ((own or (3,))[0], image_size, image_size)
         if own is None:
             raise VertebraError(f"{name} does not say its input size; give --input 3x224x224")
-        shapes = [(own, torch.float32)]
-    tensors = [torch.empty((batch, *s), dtype=kind, device="meta") for s, kind in shapes]
+        shapes = [(own, None)]
+    kind = float_type(net)  # unless another one is asked for
+    tensors = [torch.empty((batch, *s), dtype=given or kind, device="meta") for s, given in shapes]
     return Subject(net, name, tensors)
 
 
@@ -69,8 +71,8 @@ _SHORT = {"fp32": "float32", "fp64": "float64", "fp16": "float16", "bf16": "bflo
 _SHORT.update({"float": "float32", "half": "float16", "long": "int64", "int": "int32"})
 
 
-def _described(text: str) -> tuple[tuple[int, ...], dtype]:
-    """ "3x224x224" or "77:int64" -> shape and type."""
+def _described(text: str) -> tuple[tuple[int, ...], dtype | None]:
+    """ "3x224x224" or "77:int64" -> shape and type; None where no type was given."""
     import torch
 
     from vertebra.core import parse_shape, unknown
@@ -80,5 +82,5 @@ def _described(text: str) -> tuple[tuple[int, ...], dtype]:
     kind = _SHORT.get(kind, kind)
     if kind and kind not in known:
         raise unknown("type", kind, known)
-    found: dtype = getattr(torch, kind or "float32")
+    found: dtype | None = getattr(torch, kind) if kind else None
     return parse_shape(shape), found

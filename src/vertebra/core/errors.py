@@ -27,8 +27,8 @@ class Notice(UserWarning):
 
 # Where code lies that a user did not write: this package, what is installed, Python itself.
 _FOREIGN = (
-    str(Path(__file__).parents[1]),
-    *(sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")),
+    Path(__file__).parents[1],
+    *(Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib", "purelib", "platlib")),
 )
 
 
@@ -38,8 +38,9 @@ def place_of(error: BaseException) -> str:
     Own code is what lies neither in this package nor among installed ones.
     """
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
-        if Path(frame.filename).is_file() and not frame.filename.startswith(_FOREIGN):
-            return f"{Path(frame.filename).name}:{frame.lineno}"
+        path = Path(frame.filename)
+        if path.is_file() and not any(path.is_relative_to(folder) for folder in _FOREIGN):
+            return f"{path.name}:{frame.lineno}"
     return ""
 
 

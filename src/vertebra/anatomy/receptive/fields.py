@@ -55,8 +55,9 @@ class ReceptiveField:
     def box(self, row: int, column: int) -> tuple[Pair, Pair] | None:
         """What position (row, column) really sees of the image.
 
-        (first, last) pixel of the rows, then of the columns; None where it sees only padding. Along
-        an axis whose positions are not told apart, every position sees the same.
+        Row and column are those of the image, also of a map that was transposed since. Given are
+        the (first, last) pixel of the rows, then of the columns; None where it sees only padding.
+        Along an axis whose positions are not told apart, every position sees the same.
 
         Raises:
             VertebraError: the position lies outside of the map, or no network was dissected.
@@ -85,8 +86,10 @@ Field = ReceptiveField | None  # None: not known, or the image has no part in it
 class Fields:
     """The field of every value, and that of the last map before global pooling or flattening.
 
-    Without either, the last map is the output. ``misaligned`` are the nodes at which branches meet
-    that look at different middles. ``lost`` is the first node behind which nothing is known.
+    Without either, the last map is the output; of several outputs the first one counts, of several
+    maps that it is pooled from the one that sees most. ``misaligned`` are the nodes at which
+    branches meet that look at different middles. ``lost`` is where the fields on the way to the
+    first output could not be followed any further.
     """
 
     of_value: dict[int, Field] = field(default_factory=dict)
@@ -104,10 +107,17 @@ def receptive_fields(graph: Graph) -> Fields:
     for node in graph.live_nodes():
         walk.over(node)
     fields.of_value = {value: _field(reach) for value, reach in walk.known.items()}
-    fields.lost = walk.lost
-    last = walk.last_map()
-    fields.last_map = None if last is None else fields.of_value[last]
+    maps, fields.lost = walk.last_maps()
+    if fields.lost is None and maps:
+        fields.last_map = max((fields.of_value[value] for value in maps), key=_sight)
     return fields
+
+
+def _sight(field: Field) -> tuple[bool, int]:
+    """By which the fields of several maps are compared."""
+    if field is None:
+        return False, 0
+    return field.is_global, field.size[0] * field.size[1]
 
 
 class _Walk:
@@ -122,10 +132,10 @@ class _Walk:
         rows, columns = of_pixels(shape[2]), of_pixels(shape[3])
         start = Reach(of_map(shape), (rows, columns), (shape[2], shape[3]))
         self.known: dict[int, Reach | None] = {image: start}
-        self._last = image
+        # What made each value, and what of it the image has a part in.
+        self._made_by: dict[int, tuple[Node, list[int]]] = {}
         # Values that may hold a map, one of which we lost track; and where that was first.
-        self._lost: set[int] = set()
-        self.lost: Node | None = None
+        self._lost: dict[int, Node] = {}
 
     def over(self, node: Node) -> None:
         """Carry what is known through one node."""
@@ -133,22 +143,32 @@ class _Walk:
         if not sources or node.name in FRESH:
             return
         self.known.update(zip(node.outputs, self._made(node, sources), strict=True))
-        maps = [value for value in sources if self._is_map(value)]
-        after = [self.known[value] for value in node.outputs]
-        if maps and all(reach is not None and not reach.axes for reach in after[:1]):
-            self._last = maps[0]
-        if maps and after[:1] == [None]:
-            self.lost = self.lost or node
-        if maps or not self._lost.isdisjoint(sources):
-            self._lost.update(v for v, r in zip(node.outputs, after, strict=True) if r is None)
+        self._made_by.update(dict.fromkeys(node.outputs, (node, sources)))
+        already = next((self._lost[value] for value in sources if value in self._lost), None)
+        if already is None and not any(map(self._is_map, sources)):
+            return
+        unknown = [value for value in node.outputs if self.known[value] is None]
+        self._lost.update(dict.fromkeys(unknown, already or node))
 
-    def last_map(self) -> int | None:
-        """The last value with positions on the way to the first output."""
-        if not self.graph.outputs or self.graph.outputs[0] in self._lost:
-            return None
-        # Maps to the very end: a convolution, or a network without a head.
-        end = self.graph.outputs[0]
-        return end if self._is_map(end) else self._last
+    def last_maps(self) -> tuple[list[int], Node | None]:
+        """The maps that the first output is made of by way of what is none; itself if it is one.
+
+        And the node that kept us from finding them all.
+        """
+        waiting, seen = list(self.graph.outputs[:1]), set[int]()
+        maps: list[int] = []
+        while waiting:
+            value = waiting.pop()
+            if value in self._lost:
+                return maps, self._lost[value]
+            if value in seen or value not in self.known:
+                continue
+            seen.add(value)
+            if self._is_map(value):
+                maps.append(value)
+            elif value in self._made_by:
+                waiting += self._made_by[value][1]
+        return maps, None
 
     def _is_map(self, value: int) -> bool:
         reach = self.known.get(value)
@@ -166,6 +186,8 @@ class _Walk:
         transfer = TRANSFERS.get(node.name)
         step = Step(self.graph, node, reaches, self.masks, self.meets)
         result = transfer(step) if transfer else None
+        if not step.is_followed:
+            result = None
         if result is None and all(map(sees_everything, reaches.values())):
             # Whatever becomes of what sees everything, sees everything.
             first = next(iter(reaches.values()))

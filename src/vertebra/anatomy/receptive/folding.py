@@ -17,8 +17,8 @@ from vertebra.anatomy.receptive.windows import along, window
 
 
 def shuffled_channels(step: Step) -> Result:
-    """Channels in another order: what they see as a whole stays."""
-    return None if step.first.layout[-3].tells else step.first
+    """Channels (the second dimension) in another order: what they see as a whole stays."""
+    return None if step.first.layout[1].tells else step.first
 
 
 def pixel_shuffle(step: Step) -> Result:

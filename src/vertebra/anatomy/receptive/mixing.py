@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from vertebra.anatomy.costs import measures
 from vertebra.anatomy.receptive.layout import plain
-from vertebra.anatomy.receptive.pointwise import agreed
+from vertebra.anatomy.receptive.pointwise import agreed, together
 from vertebra.anatomy.receptive.reach import Reach, merged_away, mixed, united
 from vertebra.anatomy.receptive.step import Result, Step, Transfer
 
@@ -67,7 +67,9 @@ def matrix_product(left: str, right: str) -> Transfer:
             columns = merged_away(columns, rank - 2, masked)
         if columns is not None and rows is not None and rows.layout[-2].tells:
             columns = merged_away(columns, rank - 1, masked)
-        return _mixed_into(rows, [columns], step)
+        made = _mixed_into(rows, [columns], step)
+        added = step.operand("self") if left != "self" else None
+        return made and together([made, added], step.shape) if added else made
 
     return transfer
 

@@ -130,6 +130,13 @@ def splitting(step: Step) -> Result:
     return parts
 
 
+def gating(step: Step) -> Result:
+    """``glu``: the first half of a dimension by the other one, where neither holds positions."""
+    dim = step.attributes.get("dim", -1) % len(step.shape)
+    reach = step.first
+    return None if reach.layout[dim].tells else reach.relaid(dim, plain(step.shape[dim]))
+
+
 def flipping(step: Step) -> Result:
     """Dimensions back to front."""
     reach: Reach | None = step.first
@@ -162,8 +169,8 @@ def concatenation(step: Step) -> Result:
     dim = step.attributes.get("dim", 0) % len(step.shape)
     shapes = step.graph.values
     ids = [v for v in step.node.operands["tensors"] if shapes[v].shape != (0,)]
+    known = step.all_of(ids)
     reaches = [step.known.get(value) for value in ids]
-    known = [reach for reach in reaches if reach is not None]
     telling = [reach for reach in known if reach.layout[dim].tells]
     if len(telling) > 1:
         return _in_a_row(reaches, dim)
@@ -211,7 +218,9 @@ def _in_a_row(reaches: Sequence[Reach | None], dim: int) -> Reach | None:
 def stacking(step: Step) -> Result:
     """A new dimension, one index an operand."""
     dim = step.attributes.get("dim", 0) % len(step.shape)
-    known = [step.known[v] for v in step.node.operands["tensors"] if v in step.known]
+    known = step.all_of(step.node.operands["tensors"])
+    if misaligned(known):
+        step.meets(step.node)
     made = together(known, (*step.shape[:dim], *step.shape[dim + 1 :]))
     if made is None:
         return None

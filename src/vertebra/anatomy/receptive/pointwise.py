@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from vertebra.anatomy.receptive.layout import Dim, Layout, plain
-from vertebra.anatomy.receptive.reach import Reach, compact, misaligned, united
+from vertebra.anatomy.receptive.reach import Reach, compact, misaligned, sizes, united
 from vertebra.anatomy.receptive.step import Result, Shape, Step
 
 
 def pointwise(step: Step) -> Result:
     """Entry by entry from all operands, axes of length 1 stretched."""
-    ids = [value for value in step.node.inputs if value in step.known]
-    reaches = [step.known[value] for value in ids]
-    if len(reaches) == 1 and step.graph.values[ids[0]].shape == step.shape:
+    reaches = step.all_of(step.node.inputs)
+    if len(reaches) == 1 and sizes(reaches[0]) == step.shape:
         return reaches[0]
     if misaligned(reaches):
         step.meets(step.node)
@@ -27,8 +26,6 @@ def written(step: Step) -> Result:
 
 def together(reaches: Sequence[Reach], shape: Shape) -> Reach | None:
     """The union of tensors that are broadcast to ``shape``."""
-    if len({reach.layout for reach in reaches}) == 1:
-        return _union(reaches, shape)
     fitted = [stretched(reach, shape) for reach in reaches]
     # A sum over part of an axis still numbers positions as the whole does; a map of its own not.
     found = _union(fitted, shape)
@@ -42,6 +39,8 @@ def _union(reaches: Sequence[Reach], shape: Shape) -> Reach | None:
 
 def stretched(reach: Reach, shape: Shape) -> Reach:
     """With leading dimensions added, and no positions where one is stretched over many."""
+    if sizes(reach) == shape:
+        return reach
     dims = [*(plain(1) for _ in range(len(shape) - len(reach.layout))), *reach.layout]
     pairs = zip(dims, shape, strict=True)
     return reach.laid(tuple(plain(n) if dim.size == 1 and n > 1 else dim for dim, n in pairs))

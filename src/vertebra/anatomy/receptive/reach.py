@@ -70,6 +70,11 @@ def _settled(reach: Reach) -> Reach:
     return reach
 
 
+def sizes(reach: Reach) -> tuple[int, ...]:
+    """The shape of the tensor."""
+    return tuple(dim.size for dim in reach.layout)
+
+
 def factors_of(reach: Reach, axis: int) -> list[Factor]:
     """The factors of one axis, the outermost first."""
     own = [factor for dim in reach.layout for factor in dim.spatial if factor.axis == axis]

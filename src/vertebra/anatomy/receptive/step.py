@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from vertebra.anatomy.graph import Graph, Node
@@ -17,7 +17,8 @@ Shape = tuple[int, ...]
 class Step:
     """One operation on its way: what is known of its operands, by value.
 
-    ``meets`` is to be called where branches join that look at different middles.
+    ``meets`` is to be called where branches join that look at different middles. ``taken`` are the
+    operands that a transfer has asked for: what it knows nothing of, it cannot have followed.
     """
 
     graph: Graph
@@ -25,6 +26,7 @@ class Step:
     known: Mapping[int, Reach]
     masks: Masks
     meets: Callable[[Node], None]
+    taken: set[int] = field(default_factory=set)
 
     @property
     def shape(self) -> Shape:
@@ -39,12 +41,23 @@ class Step:
     @property
     def first(self) -> Reach:
         """The first operand that depends on the image."""
-        return next(self.known[value] for value in self.node.inputs if value in self.known)
+        return self.all_of([next(value for value in self.node.inputs if value in self.known)])[0]
 
     def operand(self, name: str) -> Reach | None:
         """What is known of an operand; None where it does not depend on the image."""
-        ids = self.node.operands.get(name, ())
-        return self.known.get(ids[0]) if ids else None
+        found = self.all_of(self.node.operands.get(name, ())[:1])
+        return found[0] if found else None
+
+    def all_of(self, values: Iterable[int]) -> list[Reach]:
+        """What is known of these values; those that do not depend on the image are left out."""
+        mine = [value for value in values if value in self.known]
+        self.taken.update(mine)
+        return [self.known[value] for value in mine]
+
+    @property
+    def is_followed(self) -> bool:
+        """Whether every operand that depends on the image was asked for."""
+        return self.taken.issuperset(self.known)
 
     def shape_of(self, name: str) -> Shape:
         """Shape of an operand."""

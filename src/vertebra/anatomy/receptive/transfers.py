@@ -24,6 +24,7 @@ from vertebra.anatomy.receptive.moving import (
     concatenation,
     expansion,
     flipping,
+    gating,
     permutation,
     repetition,
     restrided,
@@ -98,6 +99,7 @@ TRANSFERS: dict[str, Transfer] = {
     "im2col": unfolding,
     "col2im": folding,
     "flip": flipping,
+    "glu": gating,
     "index_select": table_lookup,
     "repeat": repetition,
     **dict.fromkeys(
