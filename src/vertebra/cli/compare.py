@@ -34,6 +34,8 @@ def command(
 
     if len(targets) < 2:
         raise VertebraError("compare takes two networks or more")
+    if len(set(targets)) < len(targets):
+        raise VertebraError("a network is compared with itself; name each once")
     check_convention(convention)
     bodies: dict[str, Anatomy] = {}
     with output.answers_only():
@@ -42,8 +44,6 @@ def command(
             body = dissect(subject.net, convention=convention, inputs=subject.inputs)
             # Two runs of one architecture are told apart by their folders.
             bodies[target if subject.name in bodies else subject.name] = body
-    if len(bodies) < len(targets):
-        raise VertebraError("a network is compared with itself; name each once")
     found = compare(bodies)
     if json:
         output.document(found.to_dict())
