@@ -126,7 +126,7 @@ def test_any_module_can_be_taken_apart() -> None:
     body = dissect(Gate(), (3, 5, 7))
     assert body.params == 3 * 8 + 8 + 8
     assert body.macs == 3 * 8 * 35
-    assert [stage.name for stage in body.stages] == ["mix", "mul", "add", "mean"]
+    assert [stage.name for stage in body.stages] == ["mix", "mul", "add", "add", "mean"]
     assert [body.graph.values[value].shape for value in body.graph.outputs] == [
         (1, 8, 5, 7),
         (1, 8),
@@ -456,3 +456,44 @@ def test_the_type_of_a_network(dtype: torch.dtype) -> None:
     assert dissect(nn.ReLU(), inputs=[torch.empty((2, 3), dtype=dtype)]).dtype == (
         str(dtype).removeprefix("torch.")
     )
+
+
+class Talks(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        y = x * 2
+        print(y, y.mean(), f"{y.mean():.3f}")
+        return y
+
+
+class Leaves(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        raise SystemExit(7)
+
+
+def test_a_forward_may_print_what_it_has(capsys: pytest.CaptureFixture[str]) -> None:
+    assert dissect(Talks(), (3, 4, 4)).layers
+    assert "<torch.float32 of (1, 3, 4, 4), without numbers>" in capsys.readouterr().out
+
+
+def test_a_forward_that_leaves_the_program_is_an_error() -> None:
+    with pytest.raises(VertebraError, match="Leaves cannot run on an input of shape"):
+        dissect(Leaves(), (3, 4, 4))
+
+
+class Functional(nn.Module):
+    """Pools twice by the same function, at two places."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.two = nn.Conv2d(3, 4, 1), nn.Conv2d(4, 4, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.max_pool2d(self.one(x), 2)
+        return F.max_pool2d(self.two(x), 2)
+
+
+def test_what_is_done_twice_is_two_rows() -> None:
+    rows = dissect(Functional(), (3, 16, 16)).stages
+    pool = "max_pool2d_with_indices"
+    assert [row.name for row in rows] == ["one", pool, "two", pool]
+    assert [row.output_shape[2] for row in rows] == [16, 8, 8, 4]

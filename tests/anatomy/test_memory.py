@@ -378,3 +378,68 @@ def test_the_largest_batch_of_two_inputs() -> None:
         memory_of(net, inputs=[(n, 64), (n, 8)]).training_peak for n in (best, best + 1)
     )
     assert fits <= 10_000_000 < exceeds
+
+
+def _checkpointed(kind: str) -> tuple[nn.Module, tuple[int, ...], int]:
+    """A network, the shape of its input, and how many blocks it runs twice."""
+    if kind == "ours":
+        net = create("vit_ti_16", input_size=(3, 64, 64), seed=0)
+        net.set_grad_checkpointing()
+        return net, (4, 3, 64, 64), 12
+
+    def again(s: Any, x: Tensor) -> Tensor:
+        for block in s.blocks:
+            x = checkpoint(block, x, use_reentrant=kind == "reentrant")
+        return x.mean((2, 3))
+
+    def block() -> nn.Module:
+        return nn.Sequential(
+            nn.Conv2d(16, 16, 3), nn.BatchNorm2d(16), nn.ReLU(), nn.Conv2d(16, 16, 3)
+        )
+
+    blocks = nn.ModuleList([block() for _ in range(3)])
+    stem = nn.Conv2d(3, 16, 3)
+    return Run(lambda s, x: again(s, s.stem(x)), stem=stem, blocks=blocks), (8, 3, 48, 48), 3
+
+
+@pytest.mark.parametrize("precision", CASTS)
+@pytest.mark.parametrize("kind", ["ours", "reentrant", "not reentrant"])
+def test_checkpointing_against_the_allocator(kind: str, precision: str) -> None:
+    """Casts that autocast caches for weights of checkpointed blocks are not kept for backward."""
+    net, shape, blocks = _checkpointed(kind)
+    images = torch.randn(shape)
+    needs = memory_of(net, None, 1, precision, "sgd", inputs=[images])
+    there = needs.parameters + needs.buffers + needs.inputs
+
+    def forward() -> Any:
+        with cast(precision):
+            return net(images)
+
+    def whole() -> None:
+        for parameter in net.parameters():
+            parameter.grad = None
+        with cast(precision):
+            loss = net(images).float().log_softmax(-1).sum()
+        loss.backward()
+
+    net.train()
+    whole()
+    for parameter in net.parameters():
+        parameter.grad = None
+    peak, _ = handed_out(whole)
+    assert needs.training_peak - there == near(peak)
+    _, kept = handed_out(forward)
+    # And the state of the random generator for each block, to draw the same again: no operation.
+    assert needs.activations == near(kept - blocks * len(torch.get_rng_state()))
+    # Without numbers it is the same network.
+    lean = copy.deepcopy(net).to("meta")
+    assert memory_of(lean, None, 1, precision, "sgd", inputs=[images]) == needs
+
+
+def test_parameters_that_no_gradient_comes_back_to() -> None:
+    """As PyTorch leaves them: without gradient, and without the optimiser's state."""
+    net = Run(lambda s, x: s.used(x), used=nn.Linear(8, 4), idle=nn.Linear(8, 100))
+    needs = memory_of(net, inputs=[(2, 8)], optimizer="adam")
+    assert needs.parameters == 4 * (8 * 4 + 4 + 8 * 100 + 100)
+    assert needs.gradients == 4 * (8 * 4 + 4)
+    assert needs.optimizer_state == 2 * needs.gradients + 2 * 4

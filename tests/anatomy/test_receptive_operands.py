@@ -52,6 +52,15 @@ FOLLOWED: dict[str, nn.Module] = {
     "addmm of a row": Run(
         lambda s, x: _map(torch.addmm(x.mean((2, 3)), _tokens(x), s.w)), w=_ones(3, 3)
     ),
+    "transposed": Run(
+        lambda s, x: F.conv2d(s.c(x).transpose(2, 3), s.w, stride=(2, 1), padding=(1, 0)),
+        c=nn.Conv2d(3, 3, (1, 5), padding=(0, 2)),
+        w=_ones(4, 3, 3, 1),
+    ),
+    "permuted in a row": Run(
+        lambda s, x: s.c(x).mT.flatten(2).view(1, 3, 12, 12)[:, :, 1:, ::2],
+        c=nn.Conv2d(3, 3, (1, 3), padding=(0, 1)),
+    ),
     "gated": Run(lambda s, x: F.glu(s.c(x), 1), c=_conv(3, 4)),
 }
 

@@ -269,7 +269,7 @@ def test_every_entry_of_a_program(operations: list[Operation]) -> None:
         # Interpolation right on a position leaves the rounding of a weight that is zero.
         found = bounds((gradient[0] > 1e-12 * gradient.max()).any(0))
         row, column = positions(layout, entry)
-        assert field.box(row, column) == found
+        assert field.box(*((row, column)[axis] for axis in field.reach.order)) == found
         borders = any(isinstance(operation, Bordered) for operation in operations)
         if found is not None and field.is_uniform and not (field.is_global or borders):
             assert_within_rule(found, field, (row, column))

@@ -224,7 +224,7 @@ def test_bad_input_is_one_clear_line(arguments: tuple[str, ...], message: str) -
 
 def test_a_choice_by_numbers_says_what_it_needs(package: Path) -> None:
     _, _, err = run("show", "mine:Branching", "--input", "3x8x8")
-    assert "chooses by the numbers of a tensor" in err
+    assert "it reads the numbers of a tensor, and there are none here" in err
     assert package.is_dir()
 
 
@@ -438,7 +438,7 @@ def test_a_roofline_in_the_precision_asked_for() -> None:
 def test_nothing_learns() -> None:
     _, out, _ = run("show", "mine:frozen", "--input", "3x8x8", "--batch", "2")
     assert "0 B  nothing in it learns" in out
-    assert "receptive field  3 pixels, of the last map" in out
+    assert "receptive field  3 px, of the last map" in out
 
 
 def test_memory_of_several_inputs(package: Path) -> None:

@@ -84,7 +84,7 @@ def explained(model: nn.Module, given: Sequence[Described]) -> Iterator[None]:
         yield
     except VertebraError:
         raise
-    except Exception as error:  # a forward may raise anything
+    except (Exception, SystemExit) as error:  # a forward may raise anything
         shapes = " and ".join(str(shape) for shape, _ in given)
         text = f"{name_of(model)} cannot run on an input of shape {shapes}: "
         line = place_of(error)
@@ -93,15 +93,21 @@ def explained(model: nn.Module, given: Sequence[Described]) -> Iterator[None]:
 
 
 # What PyTorch says where a forward asks a tensor without numbers for one.
-_NUMBERS_WANTED = ("item() cannot be called", "_local_scalar_dense", "nonzero")
+_NUMBERS_WANTED = (
+    "item() cannot be called",
+    "_local_scalar_dense",
+    "nonzero",
+    ".numpy() is not supported",
+    "without numbers outside of its capture",
+)
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: BaseException) -> str:
     said = (str(error).strip() or type(error).__name__).splitlines()[0]
     if any(mark in str(error) for mark in _NUMBERS_WANTED):
         return (
-            "it chooses by the numbers of a tensor, and there are none here; "
-            "it needs a choice by shapes, or torch.where"
+            "it reads the numbers of a tensor, and there are none here; "
+            "it needs to compute with tensors alone, and to choose by shapes or torch.where"
         )
     return said
 
@@ -109,7 +115,7 @@ def _reason(error: Exception) -> str:
 FAILED_IN = "vertebra: failed in "
 
 
-def _where(model: nn.Module, error: Exception) -> str:
+def _where(model: nn.Module, error: BaseException) -> str:
     """The innermost module that was running, by its path and kind, if it is not the whole."""
     notes: list[str] = getattr(error, "__notes__", [])
     paths = [note.removeprefix(FAILED_IN) for note in notes if note.startswith(FAILED_IN)]

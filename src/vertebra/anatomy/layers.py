@@ -93,14 +93,15 @@ class Rows:
 
     def at_depth(self, depth: int) -> Iterator[Part]:
         """Modules down to ``depth`` names in their path, and what larger ones do themselves."""
-        # An operation of a larger module may be called as a child of that module is.
-        seen: dict[tuple[str, bool], list[_Group]] = {}
+        # An operation of a larger module may be called as a child of that module is, and as
+        # another one that it does elsewhere: each is by itself.
+        seen: dict[tuple[str, int | None], list[_Group]] = {}
         for group in self._groups():
             path = ".".join(group.name.split(".")[:depth])
             alone = group.call is None and path == group.name
-            seen.setdefault((path, alone), []).append(group)
-        for (path, alone), groups in seen.items():
-            whole = None if alone else self.part(path, path)
+            seen.setdefault((path, group.nodes[0] if alone else None), []).append(group)
+        for (path, place), groups in seen.items():
+            whole = self.part(path, path) if place is None else None
             nodes = [index for group in groups for index in group.nodes]
             if whole is not None:
                 yield whole

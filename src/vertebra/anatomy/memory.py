@@ -54,8 +54,8 @@ class Memory:
     Attributes:
         batch, precision, optimizer: what was asked.
         parameters, buffers: those of the network, as they lie in memory.
-        gradients: one for each parameter that learns, in its type.
-        optimizer_state: what the optimiser keeps between steps.
+        gradients: one for each parameter that a gradient comes back to, in its type.
+        optimizer_state: what the optimiser keeps between steps, of the same parameters.
         inputs: the batch itself.
         activations: what autograd keeps for the backward pass, each storage counted once.
         activations_by_module: the same by the path of the module that made it.
@@ -115,7 +115,7 @@ def memory_of(
     with explained(model, given):
         trained = rehearse_training(_as_trained(model), given, autocast, _loss)
         inferred = rehearse_inference(model, given, autocast)
-    learnt = [p for p in model.parameters() if p.requires_grad]
+    learnt = [p for name, p in model.named_parameters() if name in trained.learnt]
     gradients = _bytes(learnt)
     state = _state_bytes(_OPTIMIZERS[optimizer], learnt)
     parameters, buffers = _bytes(model.parameters()), _bytes(model.buffers())
@@ -179,7 +179,8 @@ def largest_batch(
 ) -> int:
     """The most images of a batch whose training step fits into a memory; 0 if none.
 
-    The peak grows with the batch, never slower than before, so a few rehearsals find it.
+    The peak grows with the batch, never slower than before, so a few rehearsals find it. Where the
+    memory is partial (:attr:`Memory.partial`), fewer images fit than this says.
 
     Args:
         model, input_size, precision, optimizer: as in :func:`memory_of`.

@@ -29,7 +29,8 @@ def add_memory(page: Page, memory: Memory, largest: tuple[str, int | None] | Non
     ]
     if largest:
         limit, images = largest
-        rows.insert(0, (f"largest batch that trains in {limit}", str(images or "none")))
+        fewer = "fewer than " if memory.partial and images else ""
+        rows.insert(0, (f"largest batch that trains in {limit}", f"{fewer}{images or 'none'}"))
     page.table(("what", "size"), rows)
     if memory.partial:
         named = ", ".join(memory.partial)

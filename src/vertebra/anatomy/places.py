@@ -10,11 +10,15 @@ Index = tuple[int | slice, ...]
 
 
 def grid_of(field: ReceptiveField | None) -> Pair | None:
-    """Rows and columns of the positions that a tensor tells apart; None where it is no map."""
+    """Rows and columns of the positions that a tensor tells apart; None where it is no map.
+
+    In the tensor's own order, as :meth:`ReceptiveField.box` takes them.
+    """
     reach = field.reach if field else None
     if reach is None or not reach.axes:
         return None
-    return len(reach.spans[0]), len(reach.spans[1])
+    first, second = reach.order
+    return len(reach.spans[first]), len(reach.spans[second])
 
 
 def middle_of(grid: Pair) -> Pair:
@@ -31,7 +35,8 @@ def index_of(field: ReceptiveField, position: Pair) -> Index | None:
     reach = field.reach
     if reach is None:
         return None
-    index = [_along(dim, position) for dim in reach.layout]
+    of_axis = (position[reach.order.index(0)], position[reach.order.index(1)])
+    index = [_along(dim, of_axis) for dim in reach.layout]
     return None if None in index else tuple(entry for entry in index if entry is not None)
 
 

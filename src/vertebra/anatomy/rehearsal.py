@@ -37,6 +37,7 @@ class Held:
     """Bytes that a rehearsal held.
 
     ``unknown``: operations that keep a workspace of a size that only their kernel knows.
+    ``learnt``: names of the parameters that a gradient came back to.
 
     ``given``: parameters, buffers and inputs.
     ``activations``: alive at the end of the forward, besides parameters, buffers and inputs.
@@ -49,6 +50,7 @@ class Held:
     by_module: Mapping[str, int]
     peak: int
     unknown: frozenset[str] = frozenset()
+    learnt: frozenset[str] = frozenset()
 
 
 # Recurrent layers keep all their gates in one tensor, which has no size without a kernel.
@@ -108,15 +110,23 @@ def rehearse_training(
 
     ``loss`` maps what the model gives to a number. The forward runs under autocast to ``autocast``.
     """
-    with _stage(model, inputs, training=True) as (ledger, run, given):
-        with torch.enable_grad():
+    with _stage(model, inputs, training=True) as (ledger, run, state, given):
+
+        def step(forward: Callable[[], Any]) -> dict[str, int]:
             with _autocast(autocast):
-                outputs = run()  # which a training loop has at hand to the end of the step
-                activations, by_module = _kept(ledger, given)
+                outputs = forward()  # which a training loop has at hand to the end of the step
+                # Casts of weights that autograd has not kept are gone with autocast.
+                torch.clear_autocast_cache()
+                kept = _kept(ledger, given)
                 total = loss(outputs)
             if total.requires_grad:  # else nothing learns
                 total.backward()  # type: ignore[no-untyped-call]
-        return Held(_bytes(given), activations, by_module, ledger.peak, frozenset(ledger.unknown))
+            return kept
+
+        with torch.enable_grad():
+            kept = run(step)
+        learnt = frozenset(name for name, value in state.items() if value.grad is not None)
+        return _held(ledger, given, kept, learnt)
 
 
 def rehearse_inference(
@@ -125,19 +135,58 @@ def rehearse_inference(
     autocast: torch.dtype | None,
 ) -> Held:
     """One forward in evaluation mode without gradients."""
-    with _stage(model, inputs, training=False) as (ledger, run, given):
-        with torch.no_grad(), _autocast(autocast):
-            outputs = run()
-        activations, by_module = _kept(ledger, given)
+    with _stage(model, inputs, training=False) as (ledger, run, _state, given):
+
+        def step(forward: Callable[[], Any]) -> Any:
+            with torch.no_grad(), _autocast(autocast):
+                return forward()
+
+        outputs = run(step)
+        kept = _kept(ledger, given)
         del outputs
-        return Held(_bytes(given), activations, by_module, ledger.peak, frozenset(ledger.unknown))
+        return _held(ledger, given, kept)
+
+
+def _held(
+    ledger: _Ledger,
+    given: Sequence[Tensor],
+    kept: Mapping[str, int],
+    learnt: frozenset[str] = frozenset(),
+) -> Held:
+    return Held(
+        given=_bytes(given),
+        activations=sum(kept.values()),
+        by_module=kept,
+        peak=ledger.peak,
+        unknown=frozenset(ledger.unknown),
+        learnt=learnt,
+    )
+
+
+# A step is given a call of the model.
+Step = Callable[[Callable[[], Any]], Any]
+
+
+class _Whole(nn.Module):
+    """A step of a model as one forward, so that its weights stay replaced to the end of the step.
+
+    A checkpointed block runs again in the backward pass, and must find what it found before.
+    """
+
+    def __init__(self, model: nn.Module, step: Step) -> None:
+        super().__init__()
+        self.model = model
+        self.step = step
+
+    def forward(self, *inputs: Tensor) -> Any:
+        return self.step(lambda: self.model(*inputs))
 
 
 @contextlib.contextmanager
 def _stage(
     model: nn.Module, inputs: Sequence[tuple[Shape, torch.dtype]], *, training: bool
-) -> Iterator[tuple[_Ledger, Callable[[], Any], list[Tensor]]]:
-    """A ledger that runs, a call of the model, and everything that was there before it."""
+) -> Iterator[tuple[_Ledger, Callable[[Step], Any], dict[str, Tensor], list[Tensor]]]:
+    """A ledger that runs, a way to run a step, the model's weights by name, and all there was."""
     with torch.inference_mode(False), in_mode(model, training=training):
         ledger = _Ledger()
         state: dict[str, Tensor] = {
@@ -151,11 +200,12 @@ def _stage(
             ledger.enter(tensor)
         given = [*state.values(), *arguments]
 
-        def run() -> Any:
-            return torch.func.functional_call(model, state, arguments)
+        def run(step: Step) -> Any:
+            inner = {f"model.{name}": tensor for name, tensor in state.items()}
+            return torch.func.functional_call(_Whole(model, step), inner, arguments)
 
         with watched(model, functools.partial(_entering, ledger=ledger)), ledger:
-            yield ledger, run, given
+            yield ledger, run, state, given
 
 
 def _entering(path: str, _module: nn.Module, ledger: _Ledger) -> tuple[Hook, Hook]:
@@ -186,10 +236,11 @@ def _bytes(tensors: Sequence[Tensor]) -> int:
     return sum(sizes.values())
 
 
-def _kept(ledger: _Ledger, given: Sequence[Tensor]) -> tuple[int, dict[str, int]]:
+def _kept(ledger: _Ledger, given: Sequence[Tensor]) -> dict[str, int]:
+    """Bytes alive besides what was given, by the path of the module that made them."""
     before = _identities(given)
     by_module: dict[str, int] = {}
     for identity, (size, path) in ledger.held.items():
         if identity not in before:
             by_module[path] = by_module.get(path, 0) + size
-    return sum(by_module.values()), by_module
+    return by_module

@@ -45,6 +45,13 @@ class ShapeOnly(torch.Tensor):
         made.meta = meta
         return made
 
+    def __repr__(self, *, tensor_contents: Any = None) -> str:  # type: ignore[override]
+        """For a forward that prints what it has."""
+        return f"<{self.meta.dtype} of {tuple(self.meta.shape)}, without numbers>"
+
+    def __format__(self, _spec: str) -> str:
+        return repr(self)
+
     @classmethod
     def __torch_dispatch__(  # type: ignore[override]
         cls, func: Any, types: Any, args: Any = (), kwargs: Any = None

@@ -243,7 +243,10 @@ def _under_kernel(
 
 def _seen(net: nn.Module, image: Tensor, layer: str, place: Pair) -> Box | None:
     """What the position sees of the image."""
-    body = dissect(net, inputs=[image])
+    try:
+        body = dissect(net, inputs=[image])
+    except VertebraError:
+        return None  # it reads numbers: it runs, but its fields cannot be followed
     calls = [call for call in body.graph.calls if call.path == layer and call.outputs]
     field = body.fields.get(calls[-1].outputs[0]) if calls else None
     return field.box(*place) if field else None

@@ -55,13 +55,16 @@ def totals(name: str, body: Anatomy) -> None:
     counts = f"{body.convention}: {CONVENTIONS[body.convention]}"
     least = "at least " if body.partial else ""
     backward = "not known" if body.backward_macs is None else f"{si(body.backward_macs)} MACs more"
-    field = f"{body.receptive_field} pixels, of the last map"
+    several = ", in the first input" if len(body.graph.inputs) > 1 else ""
+    field = f"{body.receptive_field} px, of the last map{several}"
     if body.receptive_field is None:
         field = f"not known: {body.unknown_field}"
     elif body.receptive_field.is_global:
-        field = "global, of the last map"
+        field = f"global, of the last map{several}"
     output.line(f"{name} on {fed(body)}")
-    output.line(f"  parameters       {count(body.params)}")
+    idle = body.params - sum(layer.params for layer in body.layers)
+    unused = f", {count(idle)} of them not used in this forward" if idle else ""
+    output.line(f"  parameters       {count(body.params)}{unused}")
     output.line(f"  MACs             {least}{si(body.macs)} ({counts})")
     if body.partial:
         output.line(f"  not counted      {', '.join(body.partial)}")
@@ -106,9 +109,11 @@ def needs(memory: Memory, limit: str | None, largest: int | None) -> None:
     for what, number, note in rows:
         output.line(f"  {what:<17} {size(number):>10}  {note}".rstrip())
     if memory.partial:
-        output.line(f"  partial: more is kept by {', '.join(memory.partial)}")
+        named = ", ".join(memory.partial)
+        output.line(f"  at least          all of this: {named} keeps more, as its kernel chooses")
     if largest is not None:
-        fits = f"{largest} images" if largest else "none: not even one image fits"
+        most = "fewer than " if memory.partial else ""
+        fits = f"{most}{largest} images" if largest else "none: not even one image fits"
         output.line(f"  largest batch in {limit}: {fits}")
 
 
@@ -120,7 +125,9 @@ def under_the_roof(name: str, under: Bounds, roof: Roofline) -> None:
     output.line(
         f"on this machine, {under.precision}, layer by layer (it is level at {ridge:.1f} MACs/byte)"
     )
-    output.line(f"  one forward      {1e3 * under.seconds:.3g} ms of {name}, all through memory")
+    output.line(
+        f"  one forward      {1e3 * under.seconds:.3g} ms of {name}, no map kept in a cache"
+    )
     output.line(
         f"  waiting          {waiting} of {len(under.layers)} layers for memory, "
         f"{100 * under.memory_share:.0f} % of that time"

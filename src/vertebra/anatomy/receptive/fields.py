@@ -55,9 +55,10 @@ class ReceptiveField:
     def box(self, row: int, column: int) -> tuple[Pair, Pair] | None:
         """What position (row, column) really sees of the image.
 
-        Row and column are those of the image, also of a map that was transposed since. Given are
-        the (first, last) pixel of the rows, then of the columns; None where it sees only padding.
-        Along an axis whose positions are not told apart, every position sees the same.
+        Row and column are those of the tensor, in the order in which its dimensions tell positions
+        apart: in a map that was transposed a row runs along a column of the image. Given are the
+        (first, last) pixel of the image's rows, then of its columns; None where only padding is
+        seen. Along an axis whose positions are not told apart, every position sees the same.
 
         Raises:
             VertebraError: the position lies outside of the map, or no network was dissected.
@@ -65,12 +66,12 @@ class ReceptiveField:
         if self.reach is None:
             raise VertebraError("only the receptive field of a dissected network knows its image")
         bounds = []
-        for axis, position in enumerate((row, column)):
+        order = self.reach.order
+        for axis in (0, 1):
             span = self.reach.spans[axis]
-            if axis not in self.reach.axes:
-                position = 0
+            position = (row, column)[order.index(axis)] if axis in self.reach.axes else 0
             if not 0 <= position < len(span):
-                size = "x".join(str(len(span)) for span in self.reach.spans)
+                size = "x".join(str(len(self.reach.spans[axis])) for axis in order)
                 raise VertebraError(f"position {row},{column} lies outside of a map of {size}")
             seen = seen_at(span, position)
             if seen is None:

@@ -42,6 +42,12 @@ class Reach:
         """The axes along which positions are told apart."""
         return axes_of(self.layout)
 
+    @property
+    def order(self) -> tuple[int, int]:
+        """Both axes in the order in which the dimensions tell them apart: (1, 0) if transposed."""
+        factors = (factor.axis for dim in self.layout for factor in dim.spatial)
+        return (1, 0) if next(factors, 0) == 1 and 0 in factors else (0, 1)
+
     def laid(self, layout: Layout) -> Reach:
         """The same in another layout; an axis that it lacks is seen as one."""
         return _settled(replace(self, layout=layout))
