@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -497,3 +498,27 @@ def test_what_is_done_twice_is_two_rows() -> None:
     pool = "max_pool2d_with_indices"
     assert [row.name for row in rows] == ["one", pool, "two", pool]
     assert [row.output_shape[2] for row in rows] == [16, 8, 8, 4]
+
+
+def _scripted() -> nn.Module:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # TorchScript is deprecated
+        return torch.jit.script(nn.Conv2d(3, 4, 1))
+
+
+UNUSABLE: dict[str, tuple[Callable[[], nn.Module], str]] = {
+    "scripted": (_scripted, "give the module it was made from"),
+    "wrapped": (lambda: nn.DataParallel(nn.Conv2d(3, 4, 1)), "give its .module"),
+    "lazy": (
+        lambda: nn.Sequential(nn.LazyConv2d(4, 1)),
+        "0.weight has no size yet; run Sequential",
+    ),
+}
+
+
+@pytest.mark.parametrize(("make", "message"), UNUSABLE.values(), ids=UNUSABLE)
+def test_what_cannot_be_looked_into_says_what_can(
+    make: Callable[[], nn.Module], message: str
+) -> None:
+    with pytest.raises(VertebraError, match=message):
+        dissect(make(), (3, 8, 8))

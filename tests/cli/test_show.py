@@ -114,6 +114,8 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "        self.conv = nn.Conv2d(3, 8, 1)\n"
         "    def forward(self, image, tokens):\n"
         "        return self.conv(image).flatten(2).mT @ self.table(tokens).mT\n"
+        "def fetches():\n"
+        "    raise OSError('no route')\n"
         "def quits():\n"
         "    raise SystemExit(3)\n"
         "class Torn(nn.Module):\n"
@@ -178,6 +180,7 @@ def test_several_inputs() -> None:
             ("mine:needs", "--input", "3x8x8"),
             "missing 1 required positional argument: 'width'; it is called without arguments, so",
         ),
+        (("mine:fetches", "--input", "3x8x8"), "; where it fetches weights, write a function that"),
         (("mine:quits", "--input", "3x8x8"), "mine:quits failed: SystemExit: 3 (mine.py:"),
         (
             ("mine:Torn", "--input", "3x8x8"),

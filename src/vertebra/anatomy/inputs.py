@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import UninitializedParameter
 
 from vertebra.core import VertebraError, place_of
 
@@ -25,10 +27,7 @@ def described(
     Raises:
         VertebraError: no input size is known, what was given is none, or too much was given.
     """
-    if not isinstance(model, nn.Module):
-        text = f"the network should be a torch.nn.Module, got {type(model).__name__} {model!r:.40}"
-        hint = f"; zoo.create({model!r}) may give one" if isinstance(model, str) else ""
-        raise VertebraError(text + hint)
+    _check_network(model)
     if isinstance(inputs, Tensor | str) or not isinstance(inputs, Sequence | None):
         kind = type(inputs).__name__
         text = f"inputs takes one tensor or shape an argument, in a list; got {kind}"
@@ -40,6 +39,22 @@ def described(
     if input_size is None and batch == 1:
         return [_described(one) for one in inputs]
     raise VertebraError("give either inputs, which hold the batch, or input_size and batch")
+
+
+def _check_network(model: Any) -> None:
+    """Refuse what cannot be taken apart as it is, and say what could."""
+    if not isinstance(model, nn.Module):
+        text = f"the network should be a torch.nn.Module, got {type(model).__name__} {model!r:.40}"
+        hint = f"; zoo.create({model!r}) may give one" if isinstance(model, str) else ""
+        raise VertebraError(text + hint)
+    if isinstance(model, torch.jit.ScriptModule):
+        raise VertebraError("TorchScript cannot be looked into; give the module it was made from")
+    if isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel):
+        raise VertebraError(f"{type(model).__name__} is a wrapper; give its .module")
+    lazy = [name for name, p in model.named_parameters() if isinstance(p, UninitializedParameter)]
+    if lazy:
+        text = f"{lazy[0]} has no size yet; run {name_of(model)} once on a real input"
+        raise VertebraError(text)
 
 
 def float_type(model: nn.Module) -> torch.dtype:

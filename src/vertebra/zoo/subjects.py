@@ -118,6 +118,8 @@ def _called(factory: Any, target: str, numbers: bool) -> Any:
         hint = ""
         if isinstance(error, TypeError) and "argument" in str(error):
             hint = "; it is called without arguments, so name a function that needs none"
+        if isinstance(error, OSError):
+            hint = "; where it fetches weights, write a function that asks for none"
         raise VertebraError(f"{target} failed: {_reason(error)}{hint}") from error
 
 
