@@ -34,9 +34,10 @@ check: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo 2>/dev/null || $(BIN)/lint-imports
 
-# Rooms whose tests keep to one thread run on every core; the others start processes of their own,
-# kill them by the clock, or use every core themselves.
-PARALLEL := tests/anatomy tests/evidence tests/nn tests/zoo
+# Tests that keep to one thread, or to little, run on every core; the others start processes of their
+# own, kill them by the clock, or use every core themselves.
+PARALLEL := tests/anatomy tests/core tests/data tests/evidence tests/nn tests/report tests/zoo \
+	tests/cli/test_show.py
 
 test: check
 	$(BIN)/python -m pytest -n auto --dist worksteal $(PARALLEL)
