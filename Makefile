@@ -55,6 +55,7 @@ bench: setup
 	$(BIN)/python benchmarks/zoo_speed.py
 	$(BIN)/python benchmarks/anatomy_speed.py
 	$(BIN)/python benchmarks/roofline.py
+	$(BIN)/python benchmarks/stopping.py
 
 catalogue: setup
 	$(BIN)/python -m vertebra.zoo.catalogue

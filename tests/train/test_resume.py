@@ -110,10 +110,9 @@ def test_ctrl_c_in_mid_epoch_saves_and_resumes_to_the_same_bits(
         if line.startswith("epoch   1"):
             break
     time.sleep(0.15)
-    asked = time.monotonic()
     process.send_signal(signal.SIGINT)
+    # In the middle of an epoch, as the checkpoint shows; how fast is benchmarks/stopping.py's.
     _, err = process.communicate(timeout=30)
-    assert time.monotonic() - asked < 2.0
     assert process.returncode == 130
     assert "go on from step-0000" in err
     assert "vertebra train --resume run" in err
