@@ -37,7 +37,7 @@ check: setup
 # Tests that keep to one thread, or to little, run on every core; the others start processes of their
 # own, kill them by the clock, or use every core themselves.
 PARALLEL := tests/anatomy tests/core tests/data tests/evidence tests/nn tests/report tests/zoo \
-	tests/cli/test_show.py
+	tests/cli/test_compare.py tests/cli/test_show.py
 
 test: check
 	$(BIN)/python -m pytest -n auto --dist worksteal $(PARALLEL)
