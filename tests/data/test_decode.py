@@ -28,6 +28,7 @@ from pictures import (
 from PIL import Image
 
 from vertebra.data import DecodeError, decode
+from vertebra.data.decode import decode_bytes
 
 # JPEG
 
@@ -270,3 +271,17 @@ def test_other_numbers_of_channels_are_a_callers_mistake(tmp_path: Path, channel
     Image.new("RGB", (4, 4)).save(path)
     with pytest.raises(ValueError, match="1 or 3"):
         decode(path, channels)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+def test_a_file_that_was_read_already(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "a"
+    Image.fromarray(smooth(3)).save(path, kind)
+    content = path.read_bytes()
+    assert difference(decode_bytes(content, "x", 1), decode(path, 1)) == 0
+    with pytest.raises(DecodeError, match=r"^shard\.tar/a: ") as caught:
+        decode_bytes(content[: len(content) // 2], "shard.tar/a")
+    path.write_bytes(content[: len(content) // 2])
+    assert caught.value.reason == complaint(path), "one reason, however the bytes came"
+    with pytest.raises(ValueError, match="1 or 3"):
+        decode_bytes(content, "a", 2)

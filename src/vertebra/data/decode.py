@@ -47,18 +47,39 @@ def decode(path: str | Path, channels: int = 3) -> Tensor:
             times the other.
         ValueError: a number of channels other than 1 and 3.
     """
+    try:
+        content = Path(path).read_bytes()
+    except (OSError, ValueError) as error:
+        raise DecodeError(path, _reason(error)) from None
+    return decode_bytes(content, path, channels)
+
+
+def decode_bytes(content: bytes, name: str | Path, channels: int = 3) -> Tensor:
+    """``decode`` for a file that was read already; ``name`` is what errors call it.
+
+    Raises:
+        DecodeError: the content is truncated or no image, or one side of it is more than 100 times
+            the other.
+        ValueError: a number of channels other than 1 and 3.
+    """
     if channels not in _MODES:
         raise ValueError(f"an image is read with 1 or 3 channels, not {channels}")
     try:
-        content = Path(path).read_bytes()
-        jpeg = content[:3] == b"\xff\xd8\xff"  # by the first bytes, not by the name
-        image = _jpeg(content, channels) if jpeg else _pillow(content)
+        image = _jpeg(content, channels) if is_jpeg(content) else _pillow(content)
     except (OSError, RuntimeError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise DecodeError(path, _reason(error)) from None
-    height, width = image.shape[-2:]
-    if max(height, width) > MOST_ELONGATED * min(height, width):
-        raise DecodeError(path, f"{width}x{height} pixels are a strip and not a picture")
+        raise DecodeError(name, _reason(error)) from None
+    _refuse_strips(name, image.shape[-2], image.shape[-1])
     return _to_channels(image, channels)
+
+
+def is_jpeg(content: bytes) -> bool:
+    """Whether a file is JPEG, by its first bytes and not by its name."""
+    return content[:3] == b"\xff\xd8\xff"
+
+
+def _refuse_strips(name: str | Path, height: int, width: int) -> None:
+    if max(height, width) > MOST_ELONGATED * min(height, width):
+        raise DecodeError(name, f"{width}x{height} pixels are a strip and not a picture")
 
 
 def _jpeg(content: bytes, channels: int) -> Tensor:
