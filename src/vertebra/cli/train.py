@@ -64,18 +64,19 @@ def command(
 def _recipe(source: str, given: dict[str, Any], changes: list[str]) -> Recipe:
     from vertebra.core import VertebraError
     from vertebra.runs import Recipe
-    from vertebra.runs.recipe import full_key, split_assignment
+    from vertebra.runs.keys import split_assignment
+    from vertebra.runs.recipe import field_path
     from vertebra.zoo import get
 
     named = {key: value for key, value in given.items() if value is not None}
     file = source.endswith((".yaml", ".yml"))
     if "data" not in named and not file:
         raise VertebraError("what shall it train on? Name 'digits' or a folder of class folders")
-    paths = {full_key(key) for key in named}
+    paths = {field_path(key) for key in named}
     for key, value in map(split_assignment, changes):
-        if full_key(key) in paths:
+        if field_path(key) in paths:
             raise VertebraError(f"'{key}' is given twice")
-        paths.add(full_key(key))
+        paths.add(field_path(key))
         named[key] = value
     recipe = Recipe.load(source, **named)
     get(recipe.model.name)
