@@ -1,0 +1,5 @@
+"""How training images are varied: crops, policies, erasing, mixing, and views for testing."""
+
+from vertebra.data.augment.view import View, augmentation
+
+__all__ = ["View", "augmentation"]
