@@ -1,71 +1,38 @@
 """Batches by address, and the pixels in them against torchvision."""
 
 import itertools
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from numbered import PLAIN, TINY, equal, numbered, numbers
+from numbered import whole_batches as training_batches
 from PIL import Image
 from torch import Tensor
 from torchvision.transforms import v2
 
-from vertebra.core import Preprocessing, VertebraError
+from vertebra.core import Preprocessing
 from vertebra.data import (
+    Batch,
+    Sampling,
     Split,
     evaluation_batches,
     normalise,
     open_dataset,
     prepare,
     steps_per_epoch,
-    training_batches,
 )
 from vertebra.data.transforms import augmentation
 from vertebra.runs.recipe import AugmentSection
 
-Batches = list[tuple[Tensor, Tensor]]
 GREY = Preprocessing(size=32, resize=32, mean=(0.5,), std=(0.25,))
 SMALL = Preprocessing(size=24, resize=28, mean=(0.5, 0.4, 0.3), std=(0.25, 0.2, 0.3))
 PAD = AugmentSection(crop="pad", padding=4)
 RESIZED = AugmentSection(crop="resized", flip=True)
 
 
-class Numbered:
-    """A source whose every image is all of one value, so that it can be told in a batch."""
-
-    name = "numbered"
-    given = None
-    notes = ()
-    native_size = None
-    native_channels = 1
-    classes = ("even", "odd")
-
-    def __init__(self, count: int) -> None:
-        self.ids = [f"{index:03d}" for index in range(count)]
-        self.labels = np.arange(count, dtype=np.int64) % 2
-
-    def read(self, index: int, channels: int) -> Tensor:
-        return torch.full((channels, 4, 4), index, dtype=torch.uint8)
-
-    def stamp(self, index: int) -> str:
-        return self.ids[index]
-
-
-def numbered(count: int) -> Split:
-    return Split("train", Numbered(count), np.arange(count), 1)
-
-
-def numbers(batches: Batches) -> list[list[int]]:
-    return [images[:, 0, 0, 0].tolist() for images, _ in batches]
-
-
-TINY = Preprocessing(size=4, resize=4, mean=(0.5,), std=(0.25,))
-PLAIN = AugmentSection(crop="none")
-
-
-def plain_epoch(count: int, batch_size: int, seed: int = 0, epoch: int = 0) -> Batches:
-    batches = training_batches(numbered(count), TINY, PLAIN, batch_size, seed)
-    return list(batches(epoch))
+def epoch_of(count: int, batch_size: int, seed: int = 0, epoch: int = 0) -> list[Batch]:
+    return list(training_batches(numbered(count), TINY, PLAIN, batch_size, seed)(epoch))
 
 
 @pytest.fixture(scope="module")
@@ -87,13 +54,6 @@ def digits() -> Split:
     return open_dataset("digits").train
 
 
-def equal(one: Batches, other: Batches) -> bool:
-    """Whether all batches are, to the last bit."""
-    return len(one) == len(other) and all(
-        torch.equal(a, c) and torch.equal(b, d) for (a, b), (c, d) in zip(one, other, strict=True)
-    )
-
-
 # Who is in a batch
 
 
@@ -104,14 +64,14 @@ def equal(one: Batches, other: Batches) -> bool:
 def test_full_batches_only_but_one_at_least(
     samples: int, batch_size: int, steps: int, sizes: list[int]
 ) -> None:
-    assert steps_per_epoch(samples, batch_size) == steps
-    assert [len(labels) for _, labels in plain_epoch(samples, batch_size)] == sizes
+    assert steps_per_epoch(samples, Sampling(batch_size)) == steps
+    assert [len(batch.labels) for batch in epoch_of(samples, batch_size)] == sizes
 
 
 def test_every_sample_at_most_once_an_epoch_and_each_in_some() -> None:
     seen: set[int] = set()
     for epoch in range(12):
-        batches = plain_epoch(50, 8, epoch=epoch)
+        batches = epoch_of(50, 8, epoch=epoch)
         found = list(itertools.chain(*numbers(batches)))
         assert len(found) == len(set(found)) == 48
         seen.update(found)
@@ -119,7 +79,8 @@ def test_every_sample_at_most_once_an_epoch_and_each_in_some() -> None:
 
 
 def test_labels_belong_to_their_images() -> None:
-    for images, labels in plain_epoch(50, 8):
+    for batch in epoch_of(50, 8):
+        images, labels = batch.images, batch.labels
         assert images.dtype == torch.uint8
         assert labels.dtype == torch.int64
         assert torch.equal(images[:, 0, 0, 0].long() % 2, labels)
@@ -127,12 +88,12 @@ def test_labels_belong_to_their_images() -> None:
 
 def test_orders_differ_by_epoch_and_seed_and_are_repeated() -> None:
     orders = {
-        (seed, epoch): str(numbers(plain_epoch(50, 8, seed, epoch)))
+        (seed, epoch): str(numbers(epoch_of(50, 8, seed, epoch)))
         for seed in range(3)
         for epoch in range(3)
     }
     assert len(set(orders.values())) == 9
-    assert orders[1, 2] == str(numbers(plain_epoch(50, 8, 1, 2)))
+    assert orders[1, 2] == str(numbers(epoch_of(50, 8, 1, 2)))
 
 
 def test_an_order_is_a_fair_shuffle() -> None:
@@ -161,7 +122,7 @@ def test_workers_do_not_change_a_number(photos: Split, section: AugmentSection) 
 
 def test_workers_do_not_change_an_evaluation(photos: Split) -> None:
     expected = list(evaluation_batches(photos, SMALL, 5))
-    assert sum(len(labels) for _, labels in expected) == len(photos)
+    assert sum(len(batch.labels) for batch in expected) == len(photos)
     assert equal(list(evaluation_batches(photos, SMALL, 5, workers=2)), expected)
 
 
@@ -203,15 +164,15 @@ def test_the_global_generator_does_not_decide(photos: Split) -> None:
 def views(split: Split, seed: int = 0, epoch: int = 0) -> dict[str, Tensor]:
     """The augmented image of each sample by its id."""
     batches = training_batches(split, GREY, PAD, len(split), seed)
-    ((images, _),) = batches(epoch)
+    (batch,) = batches(epoch)
     order = order_of(split, seed, epoch)
-    return {split.id(place): image for place, image in zip(order, images, strict=True)}
+    return {split.id(place): image for place, image in zip(order, batch.images, strict=True)}
 
 
 def order_of(split: Split, seed: int, epoch: int) -> list[int]:
     """Places in the order of an epoch, found out from a source that shows them."""
-    ((images, _),) = training_batches(numbered(len(split)), TINY, PLAIN, len(split), seed)(epoch)
-    return images[:, 0, 0, 0].tolist()
+    (batch,) = training_batches(numbered(len(split)), TINY, PLAIN, len(split), seed)(epoch)
+    return batch.images[:, 0, 0, 0].tolist()
 
 
 def test_augmentation_depends_on_the_id_and_not_on_the_place(digits: Split) -> None:
@@ -300,8 +261,8 @@ def test_evaluation_shows_every_image_once_in_order(photos: Split) -> None:
     batches = list(evaluation_batches(photos, SMALL, 7))
     reference = v2.Compose([v2.Resize(28, antialias=True), v2.CenterCrop(24)])
     expected = [reference(photos.read(place)) for place in range(len(photos))]
-    assert torch.equal(torch.cat([images for images, _ in batches]), torch.stack(expected))
-    assert torch.cat([labels for _, labels in batches]).tolist() == photos.labels.tolist()
+    assert torch.equal(torch.cat([batch.images for batch in batches]), torch.stack(expected))
+    assert torch.cat([batch.labels for batch in batches]).tolist() == photos.labels.tolist()
 
 
 @pytest.mark.parametrize("channels_last", [False, True])
@@ -316,18 +277,3 @@ def test_normalise_is_torchvisions(channels_last: bool) -> None:
     layout = torch.channels_last if channels_last else torch.contiguous_format
     assert ours.is_contiguous(memory_format=layout)
     assert torch.equal(images, before), "the caller's images are not touched"
-
-
-@pytest.mark.parametrize("workers", [0, 1])
-def test_a_file_that_breaks_during_training_is_named(tmp_path: Path, workers: int) -> None:
-    for number in range(10):
-        folder = tmp_path / "ab"[number % 2]
-        folder.mkdir(exist_ok=True)
-        Image.new("RGB", (24, 24)).save(folder / f"{number}.png")
-    split = open_dataset(tmp_path, keep_gib=0).train
-    broken = split.id(0)
-    (tmp_path / broken).write_bytes(b"")
-    batches = training_batches(split, SMALL, PAD, len(split), 0, workers=workers)
-    # The user's mistake and not ours: no traceback, whoever read the file.
-    with pytest.raises(VertebraError, match=broken):
-        list(batches(0))

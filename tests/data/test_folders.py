@@ -1,5 +1,6 @@
 """Folders of images as people have them: layouts, what is passed over, what is refused."""
 
+import os
 from collections import Counter
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from vertebra.core import VertebraError
 from vertebra.data import (
     DecodeError,
     decode,
+    find_broken,
     open_dataset,
 )
 
@@ -152,76 +154,51 @@ def test_other_files_are_counted_by_suffix(tmp_path: Path) -> None:
     assert dataset.card.notes == dataset.notes
 
 
-def test_broken_images_are_skipped_and_named(tmp_path: Path) -> None:
+def test_opening_decodes_nothing_and_a_check_names_what_is_broken(tmp_path: Path) -> None:
     fill(tmp_path, ["cat", "dog"], 20)
-    whole = open_dataset(tmp_path)
     (tmp_path / "cat" / "00.png").write_bytes(b"")
     (tmp_path / "cat" / "bad: name.jpg").write_bytes(b"text")
     content = (tmp_path / "dog" / "00.png").read_bytes()
     (tmp_path / "dog" / "00.png").write_bytes(content[: len(content) // 2])
     (tmp_path / "dog" / "gone.png").symlink_to(tmp_path / "nowhere.png")
+    dataset = open_dataset(tmp_path)
+    assert dataset.skipped == dataset.card.skipped == ()
+    assert sum(map(len, dataset.splits)) == 42
     seen: list[tuple[int, int]] = []
-    dataset = open_dataset(tmp_path, progress=lambda done, total: seen.append((done, total)))
+    found = find_broken(dataset.source, 3, lambda done, total: seen.append((done, total)))
     broken = ["cat/00.png", "cat/bad: name.jpg", "dog/00.png", "dog/gone.png"]
-    assert [entry.id for entry in dataset.skipped] == broken
-    assert dataset.card.skipped == dataset.skipped
-    assert not set(broken) & set(named_labels(dataset))
-    assert sum(map(len, dataset.splits)) == 38
-    assert Counter(named_labels(dataset).values()) == {"cat": 19, "dog": 19}
+    assert [entry.id for entry in found] == broken
     assert seen == sorted(seen)
     assert {total for _, total in seen} == {42}
     assert seen[-1] == (42, 42)
-    assert dataset.card.fingerprint != whole.card.fingerprint
-
-
-def test_the_reasons_on_the_card_are_the_decoders(tmp_path: Path) -> None:
-    fill(tmp_path, ["cat", "dog"])
-    (tmp_path / "cat" / "a.jpg").write_bytes(b"")
-    (tmp_path / "cat" / "b.tif").symlink_to(tmp_path / "nowhere")
-    content = (tmp_path / "dog" / "00.png").read_bytes()
-    (tmp_path / "dog" / "c.png").write_bytes(content[: len(content) // 2])
-    skipped = open_dataset(tmp_path).skipped
-    assert len(skipped) == 3
-    for entry in skipped:
+    for entry in found:
         path = tmp_path / entry.id
         with pytest.raises(DecodeError) as caught:
             decode(path)
         assert str(caught.value) == f"{path}: {entry.reason}"
 
 
-def test_known_broken_images_are_left_out_unread(tmp_path: Path) -> None:
-    fill(tmp_path, ["cat", "dog"], 20)
-    (tmp_path / "cat" / "00.png").write_bytes(b"")
-    first = open_dataset(tmp_path)
-    again = open_dataset(tmp_path, known_broken=first.skipped)
-    assert again.card == first.card
-    # Nothing is checked: a file that broke since is in its split as before.
-    (tmp_path / "dog" / "00.png").write_bytes(b"")
-    assert "dog/00.png" in named_labels(open_dataset(tmp_path, known_broken=first.skipped))
+def test_the_undecoded_bytes_are_those_of_the_file(tmp_path: Path) -> None:
+    fill(tmp_path, ["cat", "dog"])
+    source = open_dataset(tmp_path).source
+    for index, name in enumerate(source.ids):
+        assert source.encoded(index) == (tmp_path / name).read_bytes()
+    (tmp_path / source.ids[3]).unlink()
+    assert source.encoded(3) is None
+
+
+def test_a_version_changes_when_a_file_of_the_same_size_is_written_anew(tmp_path: Path) -> None:
+    fill(tmp_path, ["cat", "dog"])
+    source = open_dataset(tmp_path).source
+    path = tmp_path / source.ids[0]
+    stamp, version = source.stamp(0), source.version(0)
+    assert (source.stamp(0), source.version(0)) == (stamp, version)
+    os.utime(path, ns=(1, 1))
+    assert source.stamp(0) == stamp
+    assert source.version(0) != version
 
 
 # What is refused
-
-
-def test_all_broken(tmp_path: Path) -> None:
-    for name in ("cat/a.png", "cat/b.png", "dog/a.png"):
-        draw(tmp_path / name).write_bytes(b"broken")
-    message = refused(tmp_path)
-    assert "none of the 3 images" in message
-    assert str(tmp_path) in message
-
-
-def test_a_class_with_only_broken_images(tmp_path: Path) -> None:
-    fill(tmp_path, ["cat", "dog"])
-    draw(tmp_path / "eel" / "a.png").write_bytes(b"broken")
-    assert "'eel'" in refused(tmp_path)
-
-
-def test_a_class_broken_in_train_only(tmp_path: Path) -> None:
-    fill(tmp_path / "train", ["cat", "dog"])
-    fill(tmp_path / "val", ["cat", "dog", "eel"])
-    draw(tmp_path / "train" / "eel" / "a.png").write_bytes(b"broken")
-    assert "'eel'" in refused(tmp_path)
 
 
 def test_a_class_without_images(tmp_path: Path) -> None:

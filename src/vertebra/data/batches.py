@@ -1,119 +1,96 @@
 """Batches by address: who is in a batch depends on seed and epoch, how an image is augmented on
-seed, epoch and its own name. So any number of workers, and a start in mid-epoch, give the same.
+seed, epoch and its own name. So any number of workers and of ranks, and a start in mid-epoch, give
+the same.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, cast
 
+import numpy as np
 import torch
-from torch import Tensor
+from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 
-from vertebra.core import Preprocessing, address, rng
+from vertebra.core import Preprocessing, VertebraError
 from vertebra.data.dataset import Split
-from vertebra.data.decode import DecodeError
-from vertebra.data.transforms import augmentation, prepare
+from vertebra.data.order import Sampling, epoch_order, steps_per_epoch
+from vertebra.data.views import Batch, EvaluationView, Failure, Pixels, Request, TrainingView
 from vertebra.runs.recipe import AugmentSection
-
-Batch = tuple[Tensor, Tensor]  # images uint8 (N, C, H, W), labels int64 (N,)
-Items = list[tuple[int, int]]  # (epoch, place in the split)
-
-
-def steps_per_epoch(samples: int, batch_size: int) -> int:
-    """Batches in an epoch: full ones only, but at least one.
-
-    A short last batch would weigh its images more and give batch norm poor statistics; the order
-    changes every epoch, so no image is left out for good.
-    """
-    return max(1, samples // batch_size)
-
-
-class _TrainingView(Dataset[Batch]):
-    """Whole batches of augmented images; an item is asked for as (epoch, place)."""
-
-    def __init__(
-        self, split: Split, preprocessing: Preprocessing, augment: AugmentSection, seed: int
-    ) -> None:
-        self.split = split
-        self.seed = seed
-        self.labels = torch.from_numpy(split.labels)
-        self.transform = augmentation(augment, preprocessing)
-
-    def __getitems__(self, items: Items) -> Batch | DecodeError:
-        return self.augment(items, self.read(items))
-
-    def read(self, items: Items) -> list[Tensor] | DecodeError:
-        """The decoded images; draws nothing, so it may run in another thread."""
-        try:
-            return [self.split.read(place) for _, place in items]
-        except DecodeError as error:
-            return error
-
-    def augment(self, items: Items, images: list[Tensor] | DecodeError) -> Batch | DecodeError:
-        """The batch. Leaves the global generator, which transforms v2 draws from, as it was."""
-        if isinstance(images, DecodeError):
-            return images
-        state = torch.get_rng_state()
-        try:
-            views = [self._view(*item, image) for item, image in zip(items, images, strict=True)]
-        finally:
-            torch.set_rng_state(state)
-        return torch.stack(views), self.labels[[place for _, place in items]]
-
-    def _view(self, epoch: int, place: int, image: Tensor) -> Tensor:
-        # Each image has its own place in the generator.
-        seed = address(self.seed, "augment", epoch, self.split.id(place), 0)
-        torch.default_generator.manual_seed(seed)
-        return self.transform(image)
-
-
-class _EvaluationView(Dataset[Batch]):
-    """Whole batches in the order of the split."""
-
-    def __init__(self, split: Split, preprocessing: Preprocessing) -> None:
-        self.split = split
-        self.preprocessing = preprocessing
-        self.labels = torch.from_numpy(split.labels)
-
-    def __getitems__(self, places: list[int]) -> Batch | DecodeError:
-        try:
-            images = [prepare(self.split.read(place), self.preprocessing) for place in places]
-        except DecodeError as error:
-            return error
-        return torch.stack(images), self.labels[places]
-
-
-def epoch_order(samples: int, batch_size: int, seed: int, epoch: int) -> list[list[int]]:
-    """The places in each batch of one epoch."""
-    order = rng(seed, "order", epoch).permutation(samples).tolist()
-    count = steps_per_epoch(samples, batch_size)
-    return [order[step * batch_size : (step + 1) * batch_size] for step in range(count)]
 
 
 class _Epoch:
-    """The batch sampler of one epoch at a time; ``at`` moves it, also into the middle of one."""
+    """The micro-batches of one epoch at a time on one rank; ``at`` moves it, also into the middle.
 
-    def __init__(self, samples: int, batch_size: int, seed: int) -> None:
-        self.samples, self.batch_size, self.seed = samples, batch_size, seed
+    As a batch sampler it gives the loader one micro-batch after the other.
+    """
+
+    def __init__(
+        self, split: Split, sampling: Sampling, seed: int, rank: int, world: int, most: int | None
+    ) -> None:
+        self.split, self.sampling, self.seed = split, sampling, seed
+        self.rank, self.world, self.most = rank, world, most
         self.epoch, self.first = 0, 0
 
     def at(self, epoch: int, first: int) -> None:
         self.epoch, self.first = epoch, first
 
-    def __iter__(self) -> Iterator[Items]:
-        batches = epoch_order(self.samples, self.batch_size, self.seed, self.epoch)
-        for places in batches[self.first :]:
-            yield [(self.epoch, place) for place in places]
+    def steps(self) -> Iterator[list[Request]]:
+        """The micro-batches of each step that is left."""
+        order = epoch_order(self.split, self.sampling, self.seed, self.epoch)
+        for step in range(self.first, len(order)):
+            places, repeats = order[step]
+            own = _share(len(places), self.rank, self.world)
+            yield list(self._cut(places[own], repeats[own]))
+
+    def counts(self) -> Iterator[int]:
+        """How many micro-batches each step that is left has."""
+        samples, size = len(self.split), self.sampling.batch_size
+        for step in range(self.first, steps_per_epoch(samples, self.sampling)):
+            own = _share(min(size, samples - step * size), self.rank, self.world)
+            count = own.stop - own.start
+            yield -(-count // (self.most or max(count, 1)))
+
+    def _cut(self, places: NDArray[np.int64], repeats: NDArray[np.int64]) -> Iterator[Request]:
+        size = self.most or max(len(places), 1)
+        for first in range(0, len(places), size):
+            part = slice(first, first + size)
+            yield Request(self.epoch, places[part], repeats[part])
+
+    def __iter__(self) -> Iterator[Request]:
+        for requests in self.steps():
+            yield from requests
 
 
 class training_batches:  # noqa: N801 - reads as the iterable that it is
     """Augmented batches, epoch by epoch.
 
-    Calling it with an epoch, and the number of its batches to pass over, iterates over the rest.
-    Worker processes, where there are any, live on between epochs.
+    Calling it with an epoch, and the number of its steps to pass over, iterates over the rest: one
+    list for each step of the optimiser, its micro-batches on this rank. Worker processes, where
+    there are any, live on between epochs.
+
+    Args:
+        split: the images.
+        preprocessing: the size of the images, and what the evaluation will do with them.
+        augment: how they are augmented.
+        sampling: who is in an epoch and in a batch.
+        seed: of order and augmentation.
+        workers: processes that decode and augment; with none, a thread decodes ahead.
+        sizes: pixels of a side in each epoch (the last one's in all after it); empty: always those
+            of ``preprocessing``.
+        rank: which part of each batch: a contiguous one, as long as the others to within one image.
+        world: how many parts. The batches as wholes are the same for any number.
+        micro_batch: images that a micro-batch has at most; None: the part is not cut. At the end
+            of an epoch a rank may have one fewer than another, and none of a short batch that has
+            fewer images than there are ranks.
+
+    Raises:
+        VertebraError: a batch has fewer images than there are ranks.
+
+    A file that cannot be decoded is replaced by another image, at a fixed random address, with that
+    image's label, and told of in :attr:`Batch.broken`. So a batch has always its size.
     """
 
     def __init__(
@@ -121,52 +98,86 @@ class training_batches:  # noqa: N801 - reads as the iterable that it is
         split: Split,
         preprocessing: Preprocessing,
         augment: AugmentSection,
-        batch_size: int,
+        sampling: Sampling,
         seed: int,
         workers: int = 0,
+        sizes: Sequence[int] = (),
+        rank: int = 0,
+        world: int = 1,
+        micro_batch: int | None = None,
     ) -> None:
-        self._view = _TrainingView(split, preprocessing, augment, seed)
-        self._sampler = _Epoch(len(split), batch_size, seed)
-        self._loader = _loader(self._view, self._sampler, workers) if workers else None
+        smallest = min(sampling.batch_size, len(split))
+        if smallest < world:
+            raise VertebraError(
+                f"a batch of {smallest} images cannot be divided between {world} processes"
+            )
+        self._view = TrainingView(split, preprocessing, augment, seed, tuple(sizes))
+        self._epoch = _Epoch(split, sampling, seed, rank, world, micro_batch)
+        self._loader = _loader(self._view, self._epoch, workers) if workers else None
 
-    def __call__(self, epoch: int, first: int = 0) -> Iterator[Batch]:
-        """Batches ``first``, ``first + 1``, ... of ``epoch``."""
-        self._sampler.at(epoch, first)
+    def __call__(self, epoch: int, first: int = 0) -> Iterator[list[Batch]]:
+        """The micro-batches of step ``first``, ``first + 1``, ... of ``epoch``."""
+        self._epoch.at(epoch, first)
         if self._loader is None:
-            return _unbroken(_reading_ahead(self._view, self._sampler))
-        return _unbroken(self._loader)
+            return _reading_ahead(self._view, self._epoch.steps())
+        return _grouped(_unbroken(self._loader), self._epoch.counts())
 
 
 def evaluation_batches(
-    split: Split, preprocessing: Preprocessing, batch_size: int, workers: int = 0
+    split: Split,
+    preprocessing: Preprocessing,
+    batch_size: int,
+    workers: int = 0,
+    rank: int = 0,
+    world: int = 1,
 ) -> Iterator[Batch]:
-    """Every image of the split once, in order, without augmentation."""
-    places = list(range(len(split)))
-    batches = [places[i : i + batch_size] for i in range(0, len(places), batch_size)]
-    return _unbroken(_loader(_EvaluationView(split, preprocessing), batches, workers))
+    """Every image of the split once, in order, without augmentation.
+
+    Of ``world`` ranks each gets a contiguous part. Images that cannot be decoded are left out and
+    told of in :attr:`Batch.broken`; a batch may hold none at all then.
+    """
+    own = _share(len(split), rank, world)
+    batches = [
+        range(first, min(first + batch_size, own.stop))
+        for first in range(own.start, own.stop, batch_size)
+    ]
+    return _unbroken(_loader(EvaluationView(split, preprocessing), batches, workers))
 
 
-def _reading_ahead(view: _TrainingView, batches: Iterable[Items]) -> Iterator[Batch | DecodeError]:
-    """Without workers: decode the next batch in a thread while this one is learnt from.
+def _share(samples: int, rank: int, world: int) -> slice:
+    return slice(samples * rank // world, samples * (rank + 1) // world)
+
+
+def _reading_ahead(view: TrainingView, steps: Iterable[list[Request]]) -> Iterator[list[Batch]]:
+    """Without workers: decode the next step in a thread while this one is learnt from.
 
     Only decoding is done ahead. Augmentation draws from a generator that all threads share.
     """
     with ThreadPoolExecutor(1) as pool:
-        waiting: tuple[Items, Future[list[Tensor] | DecodeError]] | None = None
-        for items in batches:
-            following = items, pool.submit(view.read, items)
+        waiting: list[tuple[Request, Future[Pixels]]] | None = None
+        for requests in steps:
+            following = [(request, pool.submit(view.read, request)) for request in requests]
             if waiting is not None:
-                yield view.augment(waiting[0], waiting[1].result())
+                yield _augmented(view, waiting)
             waiting = following
         if waiting is not None:
-            yield view.augment(waiting[0], waiting[1].result())
+            yield _augmented(view, waiting)
 
 
-def _unbroken(loader: Iterable[Batch | DecodeError]) -> Iterator[Batch]:
+def _augmented(view: TrainingView, read: list[tuple[Request, Future[Pixels]]]) -> list[Batch]:
+    return [view.augment(request, future.result()) for request, future in read]
+
+
+def _grouped(batches: Iterator[Batch], counts: Iterator[int]) -> Iterator[list[Batch]]:
+    for count in counts:
+        yield [next(batches) for _ in range(count)]
+
+
+def _unbroken(loader: Iterable[Batch | Failure]) -> Iterator[Batch]:
     """Raise here what a worker met: raised there, it would come with the worker's traceback."""
     for item in loader:
-        if isinstance(item, DecodeError):
-            raise item
+        if isinstance(item, Failure):
+            raise VertebraError(item.message)
         yield item
 
 

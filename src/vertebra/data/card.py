@@ -8,7 +8,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Skipped:
-    """An image that could not be decoded: its id and the reason."""
+    """An image that cannot be decoded: its id and the reason."""
 
     id: str
     reason: str
@@ -19,7 +19,9 @@ class DataCard:
     """The facts of a dataset, as ``data.json`` holds them.
 
     ``fingerprint`` changes when an image is added, removed, renamed, relabelled, moved to another
-    split or changes its size. ``counts`` maps split to class to number of images.
+    split or changes its size. ``counts`` maps split to class to number of images. ``skipped`` are
+    images known to be broken: opening looks for none. ``groups`` is how many groups the images
+    form, None where they form none.
     """
 
     source: str
@@ -29,6 +31,7 @@ class DataCard:
     counts: dict[str, dict[str, int]]
     skipped: tuple[Skipped, ...]
     notes: tuple[str, ...]
+    groups: int | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""

@@ -4,59 +4,30 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
 from vertebra.core import VertebraError
+from vertebra.data.cache import Cache, NoCache, open_cache
 from vertebra.data.card import DataCard, Skipped
 from vertebra.data.decode import DecodeError
-from vertebra.data.digits import open_digits
-from vertebra.data.folder import open_folder
-from vertebra.data.kept import KeptImages, limit_of
-from vertebra.data.split import stratified_split
+from vertebra.data.divide import divide
+from vertebra.data.sources import Source, open_source
 from vertebra.machine import usable_cores
 
-SPLITS = ("train", "val", "test")
-# Shares of the splits that we make ourselves. Digits are cut 1077/360/360.
-FOLDER_FRACTIONS = {"test": 0.15, "val": 0.15}
-DIGITS_FRACTIONS = {"test": 0.2, "val": 0.2}
-DIGITS_SPLIT_SEED = 0
 # Files that one thread checks before it reports.
 _CHECK_AT_ONCE = 64
+# Images whose numbers are Python objects at a time.
+_BLOCK = 65536
 
 
-class Source(Protocol):
-    """Where images come from: what every kind of source offers."""
-
-    @property
-    def name(self) -> str: ...  # noqa: D102
-    @property
-    def ids(self) -> list[str]: ...  # noqa: D102
-    @property
-    def labels(self) -> NDArray[np.int64]: ...  # noqa: D102
-    @property
-    def classes(self) -> tuple[str, ...]: ...  # noqa: D102
-    @property
-    def given(self) -> NDArray[np.str_] | None: ...  # noqa: D102
-    @property
-    def notes(self) -> tuple[str, ...]: ...  # noqa: D102
-    @property
-    def native_size(self) -> int | None: ...  # noqa: D102
-    @property
-    def native_channels(self) -> int: ...  # noqa: D102
-
-    def read(self, index: int, channels: int) -> Tensor: ...  # noqa: D102
-    def stamp(self, index: int) -> str: ...  # noqa: D102
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Split:
     """Some images of a source. ``indices`` (n,) point into it, ascending."""
 
@@ -64,6 +35,7 @@ class Split:
     source: Source
     indices: NDArray[np.int64]
     channels: int
+    cache: Cache = field(default_factory=NoCache, repr=False)
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -74,7 +46,8 @@ class Split:
         Raises:
             DecodeError: its file cannot be decoded.
         """
-        return self.source.read(int(self.indices[place]), self.channels).clone()
+        index = int(self.indices[place])
+        return self.cache.get(index, lambda: self.source.read(index, self.channels))
 
     def id(self, place: int) -> str:
         """The stable name of the sample at ``place``."""
@@ -86,12 +59,13 @@ class Split:
         return self.source.labels[self.indices]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ImageDataset:
     """Labelled images in splits.
 
     ``val`` or ``test`` may be missing (None) where the folders have only some splits; ``train``
-    never is. ``skipped`` are the images that could not be decoded; no split contains them.
+    never is. ``skipped`` is empty: images that cannot be decoded are met, and told of, when they
+    are read.
     """
 
     source: Source
@@ -126,34 +100,40 @@ class ImageDataset:
     @functools.cached_property
     def card(self) -> DataCard:
         """Counts, fingerprint and what was skipped."""
-        classes = self.classes
-        counts = {
-            split.name: dict(
-                zip(
-                    classes, np.bincount(split.labels, minlength=len(classes)).tolist(), strict=True
-                )
-            )
-            for split in self.splits
-        }
+        groups = self.source.groups
         return DataCard(
             source=self.source.name,
             fingerprint=self._fingerprint(),
-            classes=classes,
+            classes=self.classes,
             channels=self.channels,
-            counts=counts,
+            counts={split.name: self._counts(split) for split in self.splits},
             skipped=self.skipped,
             notes=self.notes,
+            groups=None if groups is None else len(np.unique(groups)),
         )
+
+    def _counts(self, split: Split) -> dict[str, int]:
+        counts = np.bincount(split.labels, minlength=len(self.classes)).tolist()
+        return dict(zip(self.classes, counts, strict=True))
 
     def _fingerprint(self) -> str:
         digest = hashlib.sha256("\0".join(self.classes).encode())
+        stamp = self.source.stamp
         for split in self.splits:
-            for index, label in zip(split.indices.tolist(), split.labels.tolist(), strict=True):
-                digest.update(f"\n{split.name}\0{label}\0{self.source.stamp(index)}".encode())
+            for index, label in _pairs(split):
+                digest.update(f"\n{split.name}\0{label}\0{stamp(index)}".encode())
         return digest.hexdigest()[:32]
 
     def _names(self) -> str:
         return ", ".join(split.name for split in self.splits)
+
+
+def _pairs(split: Split) -> Iterator[tuple[int, int]]:
+    """(index in the source, label) of each image, without a list of all of them."""
+    labels = split.labels
+    for first in range(0, len(split), _BLOCK):
+        part = slice(first, first + _BLOCK)
+        yield from zip(split.indices[part].tolist(), labels[part].tolist(), strict=True)
 
 
 def open_dataset(
@@ -161,33 +141,35 @@ def open_dataset(
     seed: int = 0,
     *,
     channels: int | None = None,
-    known_broken: Sequence[Skipped] | None = None,
-    progress: Callable[[int, int], None] | None = None,
-    keep_gib: float | None = None,
+    cache: str = "ram",
+    cache_gib: float | None = None,
+    cache_folder: str | Path | None = None,
+    folds: int | None = None,
+    fold: int | None = None,
 ) -> ImageDataset:
-    """Open labelled images.
+    """Open labelled images. No image is decoded.
 
     Args:
-        source: "digits", or a folder: ``class/*.jpg`` or ``train|val|test/class/*.jpg``.
+        source: "digits"; a folder, ``class/*.jpg`` or ``train|val|test/class/*.jpg``; a manifest
+            (.csv, .tsv or .parquet); "hf:..." or "wds:..." (see :func:`open_source`).
         seed: decides the splits where the source does not. Digits have one split for everybody.
         channels: 1 (grey) or 3 (RGB); None for the source's own.
-        known_broken: images to leave out; None decodes every file once to find them.
-        progress: called with (checked, total) while files are checked.
-        keep_gib: memory for decoded images, in GiB; None: one, or an eighth of the machine's.
+        cache: where decoded images are kept: "ram", "disk" or "none". It changes no number.
+        cache_gib: how much of it, in GiB; None: in memory one, or an eighth of the machine's; on
+            disk half of what is free.
+        cache_folder: of the disk cache, which later runs on the same data find again.
+        folds: divide train and val into so many folds, by the seed; test is as without.
+        fold: which of them is val, from 0.
 
     Raises:
         VertebraError: nothing usable is there; the message says what was expected.
     """
-    digits = str(source) == "digits"
-    kept = KeptImages(limit_of(keep_gib))
-    opened: Source = open_digits() if digits else open_folder(Path(source), kept)
+    opened = open_source(source)
     channels = channels or opened.native_channels
-    if known_broken is None:
-        known_broken = () if digits else find_broken(opened, channels, progress)
-    good = _without(opened, {entry.id for entry in known_broken})
-    parts, notes = _divide(opened, good, seed, digits)
+    parts, notes = divide(opened, seed, folds, fold)
+    kept = _cache(opened, channels, cache, cache_gib, cache_folder)
     splits = {
-        name: Split(name, opened, indices, channels)
+        name: Split(name, opened, indices, channels, kept)
         for name, indices in parts.items()
         if len(indices)
     }
@@ -197,15 +179,36 @@ def open_dataset(
         train=splits["train"],
         val=splits.get("val"),
         test=splits.get("test"),
-        skipped=tuple(known_broken),
+        skipped=(),
         notes=(*opened.notes, *notes),
     )
 
 
+def _cache(
+    source: Source, channels: int, kind: str, gib: float | None, folder: str | Path | None
+) -> Cache:
+    if source.name == "digits" and kind in ("ram", "disk"):
+        return NoCache()  # they are in memory already
+
+    def version() -> str:
+        digest = hashlib.sha256()
+        for index in range(len(source.ids)):
+            digest.update(source.version(index).encode() + b"\n")
+        return digest.hexdigest()
+
+    limit = None if gib is None else int(gib * 2**30)
+    where = None if folder is None else Path(folder)
+    key = source.name, version
+    return open_cache(kind, limit, where, key, count=len(source.ids), channels=channels)
+
+
 def find_broken(
-    source: Source, channels: int, progress: Callable[[int, int], None] | None
+    source: Source, channels: int, progress: Callable[[int, int], None] | None = None
 ) -> tuple[Skipped, ...]:
-    """The images that cannot be decoded. Decoding leaves Python, so threads share the cores."""
+    """Decode every image once; those that cannot be, in order. Threads share the cores.
+
+    ``progress`` is called with (checked, total).
+    """
 
     def reasons(first: int) -> list[Skipped]:
         found = []
@@ -232,63 +235,3 @@ def find_broken(
         stopped = True
         pool.shutdown(wait=False, cancel_futures=True)
     return tuple(found)
-
-
-def _without(source: Source, broken: Collection[str]) -> NDArray[np.int64]:
-    """Indices of what can be decoded.
-
-    Raises:
-        VertebraError: nothing, or nothing of some class, can.
-    """
-    good = [index for index, name in enumerate(source.ids) if name not in broken]
-    if not good:
-        raise nothing_left(source)
-    indices = np.array(good, dtype=np.int64)
-    kept = indices if source.given is None else indices[source.given[indices] == "train"]
-    left = np.bincount(source.labels[kept], minlength=len(source.classes))
-    for name, count in zip(source.classes, left, strict=True):
-        if count == 0:
-            raise VertebraError(f"no image of class '{name}' in {source.name} can be decoded")
-    return indices
-
-
-def nothing_left(source: Source, split: str | None = None) -> VertebraError:
-    """The error for a source, or a split of it, none of whose images can be decoded."""
-    if split is not None:
-        return VertebraError(f"none of the images of '{split}' in {source.name} can be decoded")
-    return VertebraError(f"none of the {len(source.ids)} images in {source.name} can be decoded")
-
-
-def _divide(
-    source: Source, good: NDArray[np.int64], seed: int, digits: bool
-) -> tuple[dict[str, NDArray[np.int64]], tuple[str, ...]]:
-    """Indices of each split, and what to tell of how they came about."""
-    if source.given is None:
-        fractions = DIGITS_FRACTIONS if digits else FOLDER_FRACTIONS
-        parts = _deal(source, good, fractions, DIGITS_SPLIT_SEED if digits else seed)
-        return _with_val(source, parts), ()
-    parts = {name: good[source.given[good] == name] for name in SPLITS}
-    notes = []
-    if not len(parts["val"]):
-        parts.update(_deal(source, parts["train"], {"val": FOLDER_FRACTIONS["val"]}, seed))
-        notes.append("no val images: a share of train is held out to watch training")
-    if not len(parts["test"]):
-        notes.append("no test images: figures on val are of images that chose the checkpoint")
-    return _with_val(source, parts), tuple(notes)
-
-
-def _deal(
-    source: Source, indices: NDArray[np.int64], fractions: dict[str, float], seed: int
-) -> dict[str, NDArray[np.int64]]:
-    ids = [source.ids[index] for index in indices.tolist()]
-    parts = stratified_split(ids, source.labels[indices], fractions, seed)
-    return {name: indices[places] for name, places in parts.items()}
-
-
-def _with_val(source: Source, parts: dict[str, NDArray[np.int64]]) -> dict[str, NDArray[np.int64]]:
-    if not len(parts["val"]):
-        total = sum(len(indices) for indices in parts.values())
-        raise VertebraError(
-            f"{total} images in {source.name} are too few to hold some out for validation"
-        )
-    return parts

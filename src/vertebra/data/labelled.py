@@ -7,15 +7,18 @@ from pathlib import Path
 
 import numpy as np
 
+from vertebra.core import VertebraError
 from vertebra.data.card import Skipped
-from vertebra.data.dataset import Split, find_broken, nothing_left, open_dataset
-from vertebra.data.folder import FolderSource, open_folder
-from vertebra.data.kept import KeptImages, limit_of
+from vertebra.data.dataset import Split, open_dataset
+from vertebra.data.sources import SPLITS, Source, open_source
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Labelled:
-    """One split, the images of its source that could not be decoded, and what to tell of it."""
+    """One split and what to tell of it.
+
+    ``skipped`` is empty: what cannot be decoded is told of by the batches that are read.
+    """
 
     split: Split
     skipped: tuple[Skipped, ...]
@@ -28,48 +31,50 @@ def open_labelled(
     seed: int = 0,
     *,
     channels: int | None = None,
-    keep_gib: float | None = None,
 ) -> Labelled:
-    """Open labelled images to evaluate on.
+    """Open labelled images to evaluate on. No image is decoded, and none is kept.
 
     Args:
-        source: as for :func:`open_dataset`; a folder may hold a single class, and no train folder.
+        source: as for :func:`open_dataset`; it may hold a single class, and nothing to train on.
         split: "train", "val" or "test" as :func:`open_dataset` divides them. None: the test split
             where the source has one of its own, else every image.
         seed: decides the splits where the source does not and ``split`` asks for one.
         channels: 1 or 3; None for the source's own.
-        keep_gib: memory for decoded images, as for :func:`open_dataset`.
 
     Raises:
         VertebraError: nothing usable is there, or no such split.
     """
     if str(source) == "digits":
         return _divided(source, split or "test", seed, channels)
-    kept = KeptImages(limit_of(keep_gib))
-    opened = open_folder(Path(source), kept, training=False)
-    own = set() if opened.given is None else set(opened.given.tolist())
+    opened = open_source(source, training=False)
+    own = _own_splits(opened)
     # Where there is no val folder, some of train becomes val.
     if split is not None and (split not in own or (split == "train" and "val" not in own)):
         return _divided(source, split, seed, channels)
     return _whole(opened, split or ("test" if "test" in own else None), channels)
 
 
+def _own_splits(source: Source) -> set[str]:
+    if source.given is None:
+        return set()
+    return {SPLITS[code] for code in np.unique(source.given).tolist()}
+
+
 def _divided(source: str | Path, split: str, seed: int, channels: int | None) -> Labelled:
-    dataset = open_dataset(source, seed, channels=channels)
+    dataset = open_dataset(source, seed, channels=channels, cache="none")
     return Labelled(dataset.split(split), dataset.skipped, dataset.notes)
 
 
-def _whole(opened: FolderSource, split: str | None, channels: int | None) -> Labelled:
-    """Every image that a split's folder holds; None: every image that there is."""
-    channels = channels or opened.native_channels
-    broken = find_broken(opened, channels, None)
-    named = {entry.id for entry in broken}
-    good = np.array([i for i, name in enumerate(opened.ids) if name not in named], dtype=np.int64)
+def _whole(opened: Source, split: str | None, channels: int | None) -> Labelled:
+    """Every image that a split of the source holds; None: every image that there is."""
     if split is not None and opened.given is not None:
-        good = good[opened.given[good] == split]
-    if not len(good):
-        raise nothing_left(opened, split)
+        indices = np.flatnonzero(opened.given == SPLITS.index(split))
+    else:
+        indices = np.arange(len(opened.ids), dtype=np.int64)
+    if not len(indices):
+        raise VertebraError(f"no images in {opened.name}")
     notes = opened.notes
-    if split is None and opened.given is not None and (opened.given == "train").any():
+    if split is None and "train" in _own_splits(opened):
         notes = (*notes, "no test images: every image is judged, those to train on too")
-    return Labelled(Split(split or "all", opened, good, channels), broken, notes)
+    chosen = Split(split or "all", opened, indices, channels or opened.native_channels)
+    return Labelled(chosen, (), notes)

@@ -12,10 +12,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from vertebra.data.sources.names import PackedNames
+
 SIZE = 32
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class DigitsSource:
     """The test part of UCI's Optical Recognition of Handwritten Digits (Alpaydin, Kaynak, 1998).
 
@@ -25,9 +27,11 @@ class DigitsSource:
 
     images: Tensor
     labels: NDArray[np.int64]
-    ids: list[str]
+    ids: PackedNames
     classes: tuple[str, ...] = tuple("0123456789")
     given: None = None
+    groups: None = None
+    shards: None = None
     notes: tuple[str, ...] = ("the writers are shared between the splits",)
     native_size: int = SIZE
     native_channels: int = 1
@@ -35,11 +39,16 @@ class DigitsSource:
 
     def read(self, index: int, channels: int) -> Tensor:
         """Image ``index`` as uint8 (channels, 32, 32); three channels are three times the grey."""
-        return self.images[index].expand(channels, -1, -1)
+        return self.images[index].expand(channels, -1, -1).clone()
+
+    def encoded(self, index: int) -> None:
+        """None: there are no files."""
 
     def stamp(self, index: int) -> str:
-        """What the dataset's fingerprint takes from this image: a hash of its pixels."""
+        """A hash of the pixels."""
         return hashlib.sha256(self.images[index].numpy().tobytes()).hexdigest()
+
+    version = stamp
 
 
 @functools.cache
@@ -54,5 +63,5 @@ def open_digits() -> DigitsSource:
     return DigitsSource(
         images=resized.round().clamp(0, 255).to(torch.uint8),
         labels=digits.target.astype(np.int64),
-        ids=[f"{index:04d}" for index in range(len(digits.target))],
+        ids=PackedNames.of(f"{index:04d}" for index in range(len(digits.target))),
     )
