@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import cache
 from typing import NamedTuple
 
 import torch
@@ -29,17 +30,23 @@ def random_box(
     Inception's crop (Szegedy et al., 2014, arXiv:1409.4842, section 6): the share is uniform, the
     aspect log-uniform. Draws what ``v2.RandomResizedCrop`` draws, from the global generator.
     """
-    area = height * width
-    low, high = torch.log(torch.tensor(ratio)).tolist()
+    area, logarithms, drawn = height * width, log_of(ratio), torch.empty(1)
     for _ in range(ATTEMPTS):
-        share = area * torch.empty(1).uniform_(*scale).item()
-        aspect = torch.exp(torch.empty(1).uniform_(low, high)).item()
+        share = area * drawn.uniform_(*scale).item()
+        aspect = drawn.uniform_(*logarithms).exp_().item()
         box_width, box_height = round(math.sqrt(share * aspect)), round(math.sqrt(share / aspect))
         if 0 < box_width <= width and 0 < box_height <= height:
             top = int(torch.randint(0, height - box_height + 1, (1,)))
             left = int(torch.randint(0, width - box_width + 1, (1,)))
             return Box(top, left, box_height, box_width)
     return _centre_box(height, width, ratio)
+
+
+@cache
+def log_of(pair: tuple[float, float]) -> tuple[float, float]:
+    """The logarithms of a range, rounded to float32 as torchvision's are."""
+    low, high = torch.log(torch.tensor(pair)).tolist()
+    return low, high
 
 
 def _centre_box(height: int, width: int, ratio: tuple[float, float]) -> Box:

@@ -7,6 +7,8 @@ import math
 import torch
 from torch import Tensor
 
+from vertebra.data.augment.crops import log_of
+
 ATTEMPTS = 10
 AREA = (0.02, 0.33)
 ASPECT = (0.3, 3.3)  # height by width
@@ -25,10 +27,10 @@ def random_erase(image: Tensor, probability: float, fill: Tensor) -> Tensor:
     if torch.rand(1) >= probability:
         return image
     height, width = image.shape[-2:]
-    low, high = torch.log(torch.tensor(ASPECT)).tolist()
+    drawn = torch.empty(1)
     for _ in range(ATTEMPTS):
-        area = height * width * torch.empty(1).uniform_(*AREA).item()
-        aspect = torch.exp(torch.empty(1).uniform_(low, high)).item()
+        area = height * width * drawn.uniform_(*AREA).item()
+        aspect = drawn.uniform_(*log_of(ASPECT)).exp_().item()
         tall, wide = round(math.sqrt(area * aspect)), round(math.sqrt(area / aspect))
         if tall < height and wide < width:
             top = int(torch.randint(0, height - tall + 1, (1,)))
