@@ -10,7 +10,7 @@ from vertebra.cli import main
 # A run that takes a second.
 TINY = (
     *("--epochs", "1", "--set", "batch_size=8", "--set", "image_size=16"),
-    *("--set", "warmup_epochs=0"),
+    *("--set", "warmup=0"),
 )
 
 

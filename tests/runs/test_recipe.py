@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vertebra.core import VertebraError
-from vertebra.runs import Recipe, list_recipes
-from vertebra.runs.recipe import split_assignment
+from vertebra.runs import Duration, Recipe, list_recipes
+from vertebra.runs.keys import split_assignment
 
 
 def refused(source: str | Path = "scratch-small", **changes: Any) -> str:
@@ -42,7 +42,9 @@ def test_every_built_in_recipe_is_read() -> None:
     for name in list_recipes():
         recipe = Recipe.load(name)
         assert recipe.model.name
-        assert recipe.train.epochs >= 1
+        assert recipe.train.duration.value >= 1
+        assert recipe.about.origin, "a recipe names where it comes from"
+        assert recipe.about.reached, "and what it reached there"
 
 
 def test_a_recipe_of_two_lines_is_enough(tmp_path: Path) -> None:
@@ -87,12 +89,79 @@ def test_override_gives_a_changed_copy() -> None:
         recipe.override(lr="fast")
 
 
-def test_fewer_epochs_shorten_the_warm_up() -> None:
-    def warmup(**changes: object) -> float:
-        return Recipe.load("scratch-small", **changes).train.warmup_epochs
+def test_a_warm_up_keeps_its_share_of_a_shorter_run_and_its_length_in_a_longer_one() -> None:
+    def warmup(**changes: object) -> str:
+        return str(Recipe.load("scratch-small", **changes).train.warmup)
 
-    assert (warmup(), warmup(epochs=30), warmup(epochs=3), warmup(epochs=1)) == (2, 2, 1.5, 0.5)
-    assert warmup(epochs=3, warmup_epochs=2) == 2, "what is asked for stays"
+    assert (warmup(), warmup(epochs=80), warmup(epochs=10)) == ("2ep", "2ep", "0.5ep")
+    assert warmup(epochs=3, warmup=2) == "2ep", "what is asked for stays"
+    assert warmup(epochs="100ba") == "2ep", "another unit is no share"
+
+
+def test_everything_that_is_told_in_epochs_keeps_its_share_of_the_run(tmp_path: Path) -> None:
+    assert str(Recipe.load("imagenet-v1", epochs=9).train.step_every) == "3ep"
+    assert str(Recipe.load("imagenet-v1", epochs=180).train.step_every) == "60ep"
+    assert str(Recipe.load("imagenet-v1", epochs=9, step_every="4ep").train.step_every) == "4ep"
+    assert str(Recipe.load("linear-probe", epochs=7).train.head_first) == "7ep"
+    path = write(
+        tmp_path / "r.yaml",
+        "model: {name: x}\n"
+        "data: {source: x, progressive: [[0ep, 96], [10ep, 128], [15, 160]]}\n"
+        "train: {duration: 20ep, schedule: step, step_at: [10ep, 150ba]}\n",
+    )
+    recipe = Recipe.load(path, epochs=40)
+    assert [(str(start), size) for start, size in recipe.data.progressive] == [
+        ("0ep", 96),
+        ("20ep", 128),
+        ("30ep", 160),
+    ]
+    assert [str(at) for at in recipe.train.step_at] == ["20ep", "150ba"]
+    changed = recipe.override(epochs=10)
+    assert changed.train.step_at == recipe.train.step_at, "only load scales"
+
+
+@pytest.mark.parametrize(
+    ("text", "unit", "steps"),
+    [("10ep", "ep", 330), (10, "ep", 330), ("0.5ep", "ep", 16), ("500ba", "ba", 500), (0, "ep", 0)],
+)
+def test_durations_have_units(text: object, unit: str, steps: int) -> None:
+    duration = Duration.of(text)
+    assert (duration.unit, duration.steps(33)) == (unit, steps)
+    assert Duration.of(str(duration)) == duration
+
+
+@pytest.mark.parametrize("text", ["ten", "5 epochs", "-1ep", "1.5ba", "", None, True, "ep", [3]])
+def test_what_is_no_duration(text: object) -> None:
+    with pytest.raises(ValueError, match=r"duration|batches"):
+        Duration.of(text)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"schedule": "step"}, "step_every"),
+        ({"lr_scaling": "linear"}, "lr_batch"),
+        ({"folds": 5}, "together"),
+        ({"folds": 5, "fold": 5}, "below data.folds"),
+        ({"progressive": [["5ep", 64]]}, "0ep on"),
+        ({"progressive": [["0ep", 64], ["0.5ep", 96]]}, "whole epochs"),
+        ({"policy": "randaugmnt"}, "randaugment"),
+        ({"optimizer": "lions"}, "lion"),
+    ],
+)
+def test_fields_that_contradict_each_other_are_refused(
+    changes: dict[str, object], message: str
+) -> None:
+    assert message in refused(**changes)
+
+
+def test_what_the_recipe_is_from_decides_no_number() -> None:
+    recipe = Recipe.load("scratch-small")
+    assert recipe.override(**{"about.reached": "more"}).digest == recipe.digest
+    for speed in ({"workers": 3}, {"cache": "none"}, {"cache_gib": 2}, {"cache_folder": "x"}):
+        assert recipe.override(**speed).digest == recipe.digest
+    for numbers in ({"lr": 1}, {"seed": 1}, {"decode": "scaled"}, {"micro_batch": 8}):
+        assert recipe.override(**numbers).digest != recipe.digest
 
 
 def test_options_of_a_family_are_taken_by_full_key() -> None:
@@ -150,16 +219,16 @@ def test_an_unknown_key_in_a_file_suggests(tmp_path: Path) -> None:
         ("train.lr", "fast"),
         ("train.lr", None),
         ("train.lr", [0.1]),
-        ("train.epochs", 2.5),
-        ("train.epochs", "ten"),
+        ("train.duration", [2.5]),
+        ("train.duration", "ten"),
         ("data.augment.flip", "perhaps"),
         ("data.augment.scale", 0.5),
         ("data.mean", 0.5),
         ("data.mean", ["a", "b", "c"]),
         ("data.channels", 2),
         ("data.augment.crop", "centre"),
-        ("train.optimizer", "adam"),
-        ("train.precision", "fp16"),
+        ("train.optimizer", "adamx"),
+        ("train.precision", "fp8"),
         ("model.name", 18),
         ("seed", "x"),
     ],
@@ -179,7 +248,7 @@ def test_an_option_of_a_wrong_type_is_named_as_the_user_knows_it() -> None:
 @pytest.mark.parametrize(
     ("key", "value"),
     [
-        ("train.epochs", 0),
+        ("train.duration", 0),
         ("train.batch_size", 0),
         ("train.lr", 0),
         ("train.lr", -0.1),
@@ -191,8 +260,8 @@ def test_an_option_of_a_wrong_type_is_named_as_the_user_knows_it() -> None:
         ("train.weight_decay", float("inf")),
         ("train.label_smoothing", 1.0),
         ("train.ema_decay", 1.0),
-        ("train.warmup_epochs", -1),
-        ("train.warmup_epochs", float("inf")),
+        ("train.warmup", -1),
+        ("train.warmup", float("inf")),
         ("train.workers", -1),
         ("train.threads", 0),
         ("train.betas", [0.9, 1.0]),
@@ -291,7 +360,8 @@ def test_an_empty_section_means_its_defaults_or_is_named(tmp_path: Path) -> None
         ("lr=.5", "lr", 0.5),
         ("lr=1", "lr", 1.0),
         ("weight_decay=5e-05", "weight_decay", 5e-05),
-        ("epochs=5", "epochs", 5),
+        ("epochs=5", "duration", Duration(5)),
+        ("warmup=50ba", "warmup", Duration(50, "ba")),
         ("flip=true", "flip", True),
         ("flip=False", "flip", False),
         ("flip=no", "flip", False),

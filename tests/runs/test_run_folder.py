@@ -147,7 +147,7 @@ CHILD = """
 import sys
 import vertebra as vb
 run = vb.runs.Run.open(sys.argv[1])
-assert run.recipe.train.epochs and run.classes and run.epochs and run.preprocessing.size
+assert run.recipe.train.duration.value and run.classes and run.epochs and run.preprocessing.size
 heavy = {"torch", "torchvision", "numpy", "PIL", "sklearn", "matplotlib"} & set(sys.modules)
 print(sorted(heavy))
 """

@@ -168,7 +168,7 @@ def test_a_changed_recipe_is_not_gone_on_with(whole: Path, tmp_path: Path) -> No
     copy = tmp_path / "run"
     subprocess.run(["cp", "-r", str(whole), str(copy)], check=True)
     before = (copy / "recipe.yaml").read_text()
-    (copy / "recipe.yaml").write_text(before.replace("epochs: 3", "epochs: 4"))
+    (copy / "recipe.yaml").write_text(before.replace("duration: 3ep", "duration: 4ep"))
     for use in (lambda: vb.train.fit(resume=copy), lambda: vb.train.evaluate(copy)):
         with pytest.raises(VertebraError, match="not the recipe"):
             use()

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
-from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from vertebra.cli import output
 from vertebra.runs import Event
 
 if TYPE_CHECKING:
@@ -55,10 +52,9 @@ class TrainingProgress:
     def on(self, event: Event, moment: Moment) -> None:
         """Show what happened."""
         if event is Event.RUN_START:
-            total = moment.recipe.train.epochs * moment.steps_per_epoch
             self._bar.start()
             self._bar.start_task(self._task)
-            self._bar.update(self._task, total=total, completed=moment.step)
+            self._bar.update(self._task, total=moment.total_steps, completed=moment.step)
         elif event is Event.EPOCH_START:
             self._began, self._images = time.perf_counter(), 0
         elif event is Event.AFTER_STEP:
@@ -70,7 +66,7 @@ class TrainingProgress:
 
     def _step(self, moment: Moment) -> None:
         now = time.perf_counter()
-        self._images += 0 if moment.images is None else len(moment.images)
+        self._images += moment.step_images
         self._rate = self._images / max(now - self._began, 1e-9)
         self._bar.update(self._task, completed=moment.step)
         if now - self._shown < _SECONDS or self._bar.disable:
@@ -83,32 +79,15 @@ class TrainingProgress:
         figures = (
             f"loss {moment.loss.item():.3f}  batch top-1 {right:.1%}  {self._rate:.0f} images/s"
         )
-        epoch = f"{moment.epoch + 1}/{moment.recipe.train.epochs}"
+        epoch = f"{moment.epoch + 1}/{moment.epochs}"
         self._bar.update(self._task, epoch=epoch, figures=figures)
 
     def _epoch(self, moment: Moment) -> None:
         m = moment.metrics
         self._console.print(
-            f"epoch {moment.epoch:>3}/{moment.recipe.train.epochs}  "
+            f"epoch {moment.epoch:>3}/{moment.epochs}  "
             f"loss {m['train_loss']:.4f}  top-1 {m['train_top1']:7.2%}  "
             f"val loss {m['val_loss']:.4f}  val top-1 {m['val_top1']:7.2%}  "
             f"{self._rate:.0f} images/s",
             markup=False,
         )
-
-
-@contextlib.contextmanager
-def checking_progress() -> Iterator[Callable[[int, int], None]]:
-    """A callback that shows how many files have been checked, where that takes a while."""
-    began = time.perf_counter()
-    console = output.console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("checking images", visible=False)
-
-        def update(done: int, total: int) -> None:
-            visible = done < total and time.perf_counter() - began > 1.0
-            bar.update(task, completed=done, total=total, visible=visible)
-            if done == total:
-                bar.stop()
-
-        yield update

@@ -88,20 +88,13 @@ def _fit(recipe: Recipe | None, out: Path | None, resume: Path | None, quiet: bo
         from vertebra.train import fit
 
         return fit(recipe, out, resume=resume)
-    from vertebra.cli.progress import TrainingProgress, checking_progress
+    from vertebra.cli.progress import TrainingProgress
 
     output.notice("loading PyTorch ...")
     from vertebra.train import fit
 
-    with checking_progress() as checking, TrainingProgress(output.console(stderr=True)) as progress:
-        return fit(
-            recipe,
-            out,
-            resume=resume,
-            observers=(progress,),
-            tell=output.notice,
-            checking=checking,
-        )
+    with TrainingProgress(output.console(stderr=True)) as progress:
+        return fit(recipe, out, resume=resume, observers=(progress,), tell=output.notice)
 
 
 def _closing(run: Run) -> None:

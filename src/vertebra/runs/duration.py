@@ -49,7 +49,7 @@ class Duration:
 
     def scaled(self, factor: float) -> Duration:
         """``factor`` times as long; batches in whole ones."""
-        value = self.value * factor
+        value = round(self.value * factor, 6)
         return Duration(round(value) if self.unit == "ba" else value, self.unit)
 
     def __str__(self) -> str:

@@ -20,13 +20,20 @@ if TYPE_CHECKING:
 
 
 class Event(enum.StrEnum):
-    """What just happened, in the order of a run."""
+    """What just happened, in the order of a run.
+
+    From BATCH_READY to AFTER_BACKWARD once a micro-batch, from AFTER_UNSCALING to AFTER_STEP once a
+    step. Gradients are those of the whole step, over all micro-batches and processes, from
+    AFTER_UNSCALING on.
+    """
 
     RUN_START = "run_start"
     EPOCH_START = "epoch_start"
     BATCH_READY = "batch_ready"
     AFTER_FORWARD = "after_forward"
     AFTER_BACKWARD = "after_backward"
+    AFTER_UNSCALING = "after_unscaling"
+    AFTER_CLIPPING = "after_clipping"
     AFTER_STEP = "after_step"
     VALIDATION = "validation"
     EPOCH_END = "epoch_end"
@@ -42,9 +49,15 @@ class Moment:
         epoch: epochs completed so far.
         step: optimiser steps completed so far.
         steps_per_epoch: optimiser steps in an epoch.
-        images, targets, logits, loss: the present batch, once there; (N, C, H, W) float, (N,)
-            int64, (N, num_classes) float32, scalar.
-        learning_rate: of the present step.
+        total_steps: optimiser steps in the run.
+        images, targets, logits, loss: the present micro-batch, once there; (N, C, H, W) float and
+            (N,) int64 before mixing, (N, num_classes), and the mean over its images of what is
+            minimised.
+        step_loss: at AFTER_STEP, the mean over all images of the step.
+        step_images: how many these are, over all processes.
+        gradient_norm: at AFTER_CLIPPING, the global norm before clipping; None without clipping.
+        learning_rate: the schedule's, of the present step; a group of the optimiser learns at its
+            own share of it.
         metrics: the epoch's figures, at VALIDATION and EPOCH_END.
     """
 
@@ -54,12 +67,21 @@ class Moment:
     epoch: int = 0
     step: int = 0
     steps_per_epoch: int = 0
+    total_steps: int = 0
     learning_rate: float = 0.0
     images: Tensor | None = None
     targets: Tensor | None = None
     logits: Tensor | None = None
     loss: Tensor | None = None
+    step_loss: Tensor | None = None
+    step_images: int = 0
+    gradient_norm: Tensor | None = None
     metrics: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def epochs(self) -> int:
+        """Epochs of the run; the last one may be a short one."""
+        return -(-self.total_steps // max(self.steps_per_epoch, 1))
 
 
 class Observer(Protocol):

@@ -26,7 +26,12 @@ from vertebra.runs.sections import AugmentSection as AugmentSection
 _BUILT_IN = "recipes"
 _DURATION = ("epochs", "train.epochs", "duration", "train.duration")
 # Fields that change how fast a run is and none of its numbers.
-_SPEED_ONLY: dict[str, Any] = {"train.workers": None, "data.cache": None, "data.cache_gib": None}
+_SPEED_ONLY: dict[str, Any] = {
+    "train.workers": None,
+    "data.cache": None,
+    "data.cache_gib": None,
+    "data.cache_folder": None,
+}
 
 
 class Recipe(Section):

@@ -48,7 +48,7 @@ class Run:
         """The recipe as resolved for this run."""
         return Recipe.load(self.path / RECIPE)
 
-    @functools.cached_property
+    @property
     def card(self) -> dict[str, Any]:
         """What the run knew of its data: fingerprint, counts, what was skipped and why."""
         return self._json(DATA)
@@ -89,7 +89,8 @@ class Run:
         data = self.recipe.data
         if not (data.image_size and data.resize and data.mean and data.std):
             raise VertebraError(f"{self.path / RECIPE} is not fully resolved")
-        return Preprocessing(data.image_size, data.resize, data.mean, data.std)
+        interpolation = data.resize_filter or "bilinear"
+        return Preprocessing(data.image_size, data.resize, data.mean, data.std, interpolation)
 
     def checkpoint(self, which: str = "last") -> Path:
         """The folder of the checkpoint that ``last`` or ``best`` names.

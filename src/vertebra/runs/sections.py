@@ -27,11 +27,11 @@ class Section(BaseModel):
 class AboutSection(Section):
     """Where a recipe comes from. Decides nothing.
 
-    ``source``: paper, equation or reference implementation. ``reached``: what was published of it
+    ``origin``: paper, equation or reference implementation. ``reached``: what was published of it
     there, with network and data. ``departs``: what is different here.
     """
 
-    source: str = ""
+    origin: str = ""
     reached: str = ""
     departs: str = ""
 
@@ -98,7 +98,8 @@ class DataSection(Section):
     ``balanced``: draw every class equally often. ``repeats``: repeated augmentation (Hoffer et al.,
     2019, arXiv:1901.09335), so many views of an image in a batch. ``decode``: "scaled" lets the
     JPEG decoder shrink while decoding. ``cache``: where decoded images are kept, up to
-    ``cache_gib``; both change speed only. None: in memory, an eighth of the machine's or a GiB.
+    ``cache_gib``, in ``cache_folder`` if on disk; these change speed only. None: in memory, an
+    eighth of the machine's or a GiB. ``resize_filter``: of resizing for validation.
     """
 
     source: str
@@ -117,6 +118,8 @@ class DataSection(Section):
     decode: Literal["full", "scaled"] = "full"
     cache: Literal["none", "ram", "disk"] | None = None
     cache_gib: float | None = Field(None, ge=0)
+    cache_folder: str | None = None
+    resize_filter: Literal["bilinear", "bicubic"] | None = None
     augment: AugmentSection = AugmentSection()
 
     @model_validator(mode="after")

@@ -18,8 +18,11 @@ from vertebra.machine import Machine
 _PACKAGES = ("vertebra", "torch", "torchvision", "numpy", "pillow", "safetensors", "scikit-learn")
 
 
-def environment(machine: Machine) -> dict[str, Any]:
-    """Everything about this place that could change a run's numbers or speed."""
+def environment(machine: Machine, processes: int = 1) -> dict[str, Any]:
+    """Everything about this place that could change a run's numbers or speed.
+
+    ``processes``: how many train together.
+    """
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
     return {
         "schema": "vertebra.environment/1",
@@ -27,6 +30,7 @@ def environment(machine: Machine) -> dict[str, Any]:
         "packages": {name: _version(name) for name in _PACKAGES},
         "machine": asdict(machine),
         "gpu": gpu,
+        "processes": processes,
         "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         "git": _git_state(),
     }

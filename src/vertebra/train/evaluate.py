@@ -26,9 +26,11 @@ from vertebra.zoo.of_recipe import build
 class Evaluation:
     """A run's scores on some images.
 
-    ``probabilities`` (N, classes) and ``labels`` (N,) are in the order of ``split``, whose classes
-    are numbered as the run's. ``epoch``: how many the checkpoint had behind it. ``device`` is where
-    the network ran, ``notes`` what the user should know of how this came about.
+    ``probabilities`` (N, classes), ``labels`` (N,) and ``ids`` (N,) are in the order of ``split``,
+    whose classes are numbered as the run's; ``places`` (N,) are theirs in it, since images that
+    could not be decoded, ``skipped``, are not among them. ``epoch``: how many the checkpoint had
+    behind it. ``device`` is where the network ran, ``notes`` what the user should know of how this
+    came about.
     """
 
     run: Run
@@ -39,6 +41,7 @@ class Evaluation:
     scores: Scores
     probabilities: NDArray[np.float32]
     labels: NDArray[np.int64]
+    places: NDArray[np.int64]
     ids: tuple[str, ...]
     skipped: tuple[Skipped, ...]
     device: str
@@ -121,14 +124,12 @@ def evaluate(
     """
     run = run if isinstance(run, Run) else Run.open(run)
     if data is None or _is_own(run, data):
-        dataset = unchanged_dataset(run, keep_gib=0)  # every image is read once
+        dataset = unchanged_dataset(run, keep=False)  # every image is read once
         chosen = dataset.split(split) if split else dataset.test or dataset.split("val")
-        labelled = Labelled(chosen, dataset.skipped, dataset.notes)
+        labelled = Labelled(chosen, (), dataset.notes)
     else:
         recipe = run.recipe.data
-        labelled = open_labelled(
-            data, split, recipe.split_seed, channels=recipe.channels, keep_gib=recipe.keep_gib
-        )
+        labelled = open_labelled(data, split, recipe.split_seed, channels=recipe.channels)
     return judge(run, labelled, checkpoint)
 
 
@@ -141,13 +142,13 @@ def judge(run: Run, labelled: Labelled, checkpoint: str) -> Evaluation:
         VertebraError: the split has a class that the run does not know.
     """
     chosen = labelled.split
-    labels = _relabelled(chosen, run)
+    numbers = _numbers(chosen, run)
     device = device_of(run.recipe)
     saved = load_checkpoint(run, checkpoint)
     net = _network(run, saved).to(device)
     with settings(run.recipe):
         answers = classify_split(net, chosen, run.preprocessing, device, run.recipe.train)
-    probabilities = answers.probabilities
+    probabilities, labels = answers.probabilities, numbers[answers.labels]
     names = output_names(run.recipe, run.classes)
     return Evaluation(
         run=run,
@@ -158,8 +159,9 @@ def judge(run: Run, labelled: Labelled, checkpoint: str) -> Evaluation:
         scores=score(probabilities, labels, names, answers.losses(labels)),
         probabilities=probabilities,
         labels=labels,
-        ids=tuple(chosen.id(place) for place in range(len(chosen))),
-        skipped=labelled.skipped,
+        places=answers.places,
+        ids=tuple(chosen.id(place) for place in answers.places.tolist()),
+        skipped=answers.broken,
         device=str(device),
         notes=(*labelled.notes, *_elsewhere(run, device)),
     )
@@ -177,8 +179,8 @@ def _elsewhere(run: Run, device: torch.device) -> tuple[str, ...]:
     return (f"trained on {asked}, which is not to be had here: judged on {device}",)
 
 
-def _relabelled(split: Split, run: Run) -> NDArray[np.int64]:
-    """The split's labels as the run numbers its classes.
+def _numbers(split: Split, run: Run) -> NDArray[np.int64]:
+    """The run's number of each of the split's classes (classes,).
 
     Raises:
         VertebraError: the run does not know one of them.
@@ -190,6 +192,4 @@ def _relabelled(split: Split, run: Run) -> NDArray[np.int64]:
         raise VertebraError(
             f"{split.source.name} has classes that {run.path} does not know: {shown}"
         )
-    numbers = np.array([run.classes.index(name) for name in names], dtype=np.int64)
-    relabelled: NDArray[np.int64] = numbers[split.labels]
-    return relabelled
+    return np.array([run.classes.index(name) for name in names], dtype=np.int64)

@@ -11,19 +11,24 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from vertebra.core import Preprocessing
-from vertebra.data import Split, evaluation_batches, normalise
+from vertebra.core import Preprocessing, VertebraError
+from vertebra.data import Batch, Skipped, Split, evaluation_batches, normalise
 from vertebra.nn import Backbone
 from vertebra.runs import Recipe
-from vertebra.runs.recipe import TrainSection
+from vertebra.runs.sections import TrainSection
+from vertebra.train.group import Group
 
 
 @dataclass(frozen=True)
 class Answers:
-    """What a network said: ``logits`` (N, classes) float32 on the CPU, ``labels`` (N,) as given."""
+    """What a network said: ``logits`` (N, classes) float32 on the CPU, ``labels`` (N,) as given,
+    ``places`` (N,) in the split. ``broken``: what could not be decoded and so is not among them.
+    """
 
     logits: Tensor
     labels: NDArray[np.int64]
+    places: NDArray[np.int64]
+    broken: tuple[Skipped, ...] = ()
 
     @property
     def probabilities(self) -> NDArray[np.float32]:
@@ -41,8 +46,9 @@ class Answers:
 
 
 def autocast(device: torch.device, precision: str | None) -> torch.autocast:
-    """bfloat16 arithmetic where the recipe asks for it."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
+    """Arithmetic in sixteen bits where the recipe asks for it."""
+    half = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision or "")
+    return torch.autocast(device.type, half or torch.bfloat16, enabled=half is not None)
 
 
 def classify_split(
@@ -51,20 +57,43 @@ def classify_split(
     preprocessing: Preprocessing,
     device: torch.device,
     section: TrainSection,
+    group: Group | None = None,
 ) -> Answers:
-    """What the network says of a split, in its order.
+    """What the network says of a split, in its order; of several processes each takes a part.
 
     Batches are twice training's, at least 64, since no gradients are kept.
+
+    Raises:
+        VertebraError: none of its images can be decoded.
     """
-    size = max(64, 2 * section.batch_size)
-    batches = evaluation_batches(split, preprocessing, size, section.workers or 0)
-    return classify(net, batches, preprocessing, device, section)
+    group = group or Group()
+    at_once = section.micro_batch or -(-section.batch_size // group.world)
+    size = max(64, 2 * at_once)
+    batches = evaluation_batches(
+        split, preprocessing, size, section.workers or 0, group.rank, group.world
+    )
+    own = classify(net, batches, preprocessing, device, section)
+    answers = own if group.is_alone else _joined(group.gathered(own))
+    if not len(answers.labels):
+        raise VertebraError(
+            f"none of the images of '{split.name}' in {split.source.name} can be decoded"
+        )
+    return answers
+
+
+def _joined(parts: list[Answers]) -> Answers:
+    return Answers(
+        torch.cat([part.logits for part in parts]),
+        np.concatenate([part.labels for part in parts]),
+        np.concatenate([part.places for part in parts]),
+        tuple(entry for part in parts for entry in part.broken),
+    )
 
 
 @torch.no_grad()
 def classify(
     net: Backbone,
-    batches: Iterator[tuple[Tensor, Tensor]],
+    batches: Iterator[Batch],
     preprocessing: Preprocessing,
     device: torch.device,
     section: TrainSection,
@@ -75,17 +104,28 @@ def classify(
     """
     training = net.training
     net.eval()
-    outputs, labels = [], []
+    outputs: list[Tensor] = [torch.empty(0, net.num_classes)]
+    labels, places = [torch.empty(0, dtype=torch.int64)], [torch.empty(0, dtype=torch.int64)]
+    broken: list[Skipped] = []
     try:
-        for images, targets in batches:
-            pixels = normalise(images.to(device), preprocessing, bool(section.channels_last))
+        for batch in batches:
+            broken += batch.broken
+            if not len(batch.labels):
+                continue
+            images = batch.images.to(device)
+            pixels = normalise(images, preprocessing, bool(section.channels_last))
+            if section.precision == "fp64":
+                pixels = pixels.double()
             with autocast(device, section.precision):
                 logits = net(pixels)
             outputs.append(logits.float().cpu())
-            labels.append(targets.numpy())
+            labels.append(batch.labels)
+            places.append(batch.places)
     finally:
         net.train(training)
-    return Answers(torch.cat(outputs), np.concatenate(labels))
+    return Answers(
+        torch.cat(outputs), torch.cat(labels).numpy(), torch.cat(places).numpy(), tuple(broken)
+    )
 
 
 def output_names(recipe: Recipe, names: tuple[str, ...]) -> tuple[str, ...]:

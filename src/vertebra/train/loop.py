@@ -1,106 +1,47 @@
 """The training loop.
 
-    for each epoch left:
-        for each batch left in it:
-            step:  forward, loss, backward, optimiser, average of the weights
-            if the user asked to stop: save, stop
-            if the last save is long ago: save
-        validate
-        save, as the best one if it is
-
-Dropout and drop-path are seeded at every step by its number, so a resumed run draws what it would
-have drawn.
+while there are steps left:
+    for each batch left in the epoch:
+        step  (see step.py)
+        if anybody asked to stop: save, stop
+        if the last save is long ago: save
+    validate
+    save, as the best one if it is
+    stop early if validation has not improved for long
 """
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import asdict
 
 import torch
-from torch import Tensor
-from torch.nn import functional as F
-from torch.optim import Optimizer
 
-from vertebra.core import Preprocessing, address
-from vertebra.data import (
-    ImageDataset,
-    normalise,
-    training_batches,
-)
-from vertebra.nn import Backbone
-from vertebra.runs import Event, Moment, Observer, Recipe, Run
+from vertebra.data import Batch, training_batches
+from vertebra.runs import Event
 from vertebra.train.checkpoint import Checkpoint, save_checkpoint
-from vertebra.train.infer import autocast, classify_split, output_names
+from vertebra.train.infer import classify_split, output_names
 from vertebra.train.interrupt import Interrupt
-from vertebra.train.observers import MetricsLog
-from vertebra.train.optim import WeightAverage, learning_rate
+from vertebra.train.job import Job, Progress, note_broken, sampling_of
 from vertebra.train.scores import score
+from vertebra.train.step import train_step
+from vertebra.train.weights import judged_weights, plain_weights
 
 # Seconds of work that a kill may cost at most, whatever an epoch takes. When a run is saved changes
 # none of its numbers.
 SAVE_EVERY = 300.0
 
 
-@dataclass
-class Progress:
-    """How far a run is; with weights and optimiser, all that resuming needs.
-
-    The sums are over the present epoch's batches so far.
-    """
-
-    epoch: int = 0
-    step_in_epoch: int = 0
-    loss_sum: float = 0.0
-    correct: int = 0
-    seen: int = 0
-    best_top1: float = -1.0
-    best_loss: float = math.inf
-
-
-@dataclass
-class Job:
-    """One run in memory."""
-
-    recipe: Recipe
-    run: Run
-    dataset: ImageDataset
-    net: Backbone
-    optimizer: Optimizer
-    average: WeightAverage | None
-    device: torch.device
-    preprocessing: Preprocessing
-    steps: int
-    log: MetricsLog
-    observers: Sequence[Observer]
-    moment: Moment
-    progress: Progress = field(default_factory=Progress)
-    saved_at: float = field(default_factory=time.monotonic)
-
-    def announce(self, event: Event) -> None:
-        """Tell every observer."""
-        for observer in self.observers:
-            observer.on(event, self.moment)
-
-
 def train(job: Job, interrupt: Interrupt) -> bool:
-    """Run the epochs that are left; False if the user stopped it (the state is saved)."""
-    section, progress = job.recipe.train, job.progress
-    assert job.dataset.val is not None
-    batches = training_batches(
-        job.dataset.train,
-        job.preprocessing,
-        job.recipe.data.augment,
-        section.batch_size,
-        job.recipe.seed,
-        section.workers or 0,
-    )
+    """Run the steps that are left; False if the user stopped it (the state is saved)."""
+    progress = job.progress
+    batches = batches_of(job)
     job.announce(Event.RUN_START)
-    while progress.epoch < section.epochs:
+    while job.step < job.total and not out_of_patience(job):
         job.announce(Event.EPOCH_START)
-        job.net.train()
+        job.choose_learners()
+        job.enter_training()
         if not train_epoch(job, batches(progress.epoch, progress.step_in_epoch), interrupt):
             save(job, interrupt, best=False)
             return False
@@ -111,83 +52,75 @@ def train(job: Job, interrupt: Interrupt) -> bool:
         best = is_better(metrics, progress)
         if best:
             progress.best_top1, progress.best_loss = metrics["val_top1"], metrics["val_loss"]
-        progress.step_in_epoch = progress.correct = progress.seen = 0
+        progress.since_best = 0 if best else progress.since_best + 1
+        progress.step_in_epoch = progress.correct = progress.seen = progress.replaced = 0
         progress.loss_sum = 0.0
         save(job, interrupt, best)
-        if interrupt.requested and progress.epoch < section.epochs:
+        stopped = job.group.most(int(interrupt.requested))[0]
+        if stopped and job.step < job.total and not out_of_patience(job):
             return False
     job.announce(Event.RUN_END)
     return True
 
 
-def train_epoch(job: Job, batches: Iterator[tuple[Tensor, Tensor]], interrupt: Interrupt) -> bool:
-    """Train on the batches left in this epoch; False if the user asked to stop before its end."""
+def batches_of(job: Job) -> training_batches:
+    """The run's training batches, this process's share of them."""
+    recipe, section = job.recipe, job.recipe.train
+    return training_batches(
+        job.dataset.train,
+        job.preprocessing,
+        recipe.data.augment,
+        sampling_of(recipe),
+        recipe.seed,
+        section.workers or 0,
+        sizes=sizes_of(job),
+        rank=job.group.rank,
+        world=job.group.world,
+        micro_batch=section.micro_batch,
+    )
+
+
+def sizes_of(job: Job) -> list[int]:
+    """The training size of each epoch; empty where it is always the same."""
+    stages = job.recipe.data.progressive
+    if not stages:
+        return []
+    epochs = -(-job.total // job.steps)
+    return [[size for at, size in stages if at.value <= epoch][-1] for epoch in range(epochs)]
+
+
+def train_epoch(job: Job, batches: Iterator[list[Batch]], interrupt: Interrupt) -> bool:
+    """Train on the steps left in this epoch; False if somebody asked to stop before its end."""
     progress = job.progress
-    sums = torch.tensor([progress.loss_sum, float(progress.correct)], dtype=torch.float64)
-    sums = sums.to(job.device)
-    for images, targets in batches:
-        loss, logits = train_step(job, images, targets)
-        targets = targets.to(job.device)
-        correct = (logits.argmax(1) == targets).sum()
-        sums += torch.stack([loss.detach().double() * len(targets), correct.double()])
+    sums = torch.zeros(2, dtype=torch.float64, device=job.device)
+    end = job.epoch_end
+    for micro_batches in batches:
+        job.choose_learners()
+        images = job.step_images
+        step = train_step(job, micro_batches, images)
+        sums += torch.stack([step.loss, step.correct.double()])
         progress.step_in_epoch += 1
-        progress.seen += len(targets)
+        progress.seen += images
+        broken = [entry for batch in micro_batches for entry in batch.broken]
         due = time.monotonic() - job.saved_at > SAVE_EVERY
-        if due or interrupt.requested or progress.step_in_epoch == job.steps:
-            progress.loss_sum, progress.correct = sums[0].item(), int(sums[1].item())
-        if due:
-            save(job, interrupt, best=False)
-        if interrupt.requested and progress.step_in_epoch < job.steps:
+        stop, due_anywhere, many = job.group.most(interrupt.requested, due, len(broken))
+        if many:
+            everywhere = [entry for some in job.group.gathered(broken) for entry in some]
+            progress.replaced += len(everywhere)
+            note_broken(job, everywhere)
+        over = progress.step_in_epoch >= end
+        if due_anywhere or stop or over:
+            loss, correct = job.group.sum(sums).tolist()
+            progress.loss_sum += loss
+            progress.correct += int(correct)
+            sums.zero_()
+        if over:
+            return True
+        if stop:
             return False
+        if due_anywhere:
+            save(job, interrupt, best=False)
     return True
-
-
-def train_step(job: Job, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """One step: images uint8 (N, C, H, W), targets (N,) -> loss (), logits (N, classes).
-
-    The loss is that of the logits; auxiliary heads add theirs to what is minimised.
-    """
-    section, moment = job.recipe.train, job.moment
-    step = job.progress.epoch * job.steps + job.progress.step_in_epoch
-    moment.epoch, moment.step = job.progress.epoch, step
-    moment.targets = targets = targets.to(job.device, non_blocking=True)
-    images = images.to(job.device, non_blocking=True)
-    moment.images = normalise(images, job.preprocessing, bool(section.channels_last))
-    moment.learning_rate = learning_rate(section, step, job.steps)
-    job.announce(Event.BATCH_READY)
-
-    for group in job.optimizer.param_groups:
-        group["lr"] = moment.learning_rate
-    seed_generator(job.device, address(job.recipe.seed, "dropout", step, 0, 0))
-    with autocast(job.device, section.precision):
-        outputs = job.net.forward_train(moment.images)
-    logits, smoothing = outputs.logits.float(), section.label_smoothing
-    loss = total = F.cross_entropy(logits, targets, label_smoothing=smoothing)
-    for aux in outputs.aux:
-        auxiliary = F.cross_entropy(aux.float(), targets, label_smoothing=smoothing)
-        total = total + outputs.aux_weight * auxiliary
-    moment.logits, moment.loss = logits, total
-    job.announce(Event.AFTER_FORWARD)
-
-    job.optimizer.zero_grad(set_to_none=True)
-    total.backward()  # type: ignore[no-untyped-call]
-    job.announce(Event.AFTER_BACKWARD)
-
-    job.optimizer.step()
-    moment.step = step + 1
-    if job.average is not None:
-        job.average.update(job.net, step + 1)
-    job.announce(Event.AFTER_STEP)
-    return loss, logits
-
-
-def seed_generator(device: torch.device, seed: int) -> None:
-    """Seed what dropout draws from on ``device``."""
-    if device.type == "cpu":
-        # torch.manual_seed also formats a stack trace for every kind of accelerator there might be.
-        torch.default_generator.manual_seed(seed)
-    else:
-        torch.manual_seed(seed)
 
 
 def validate(job: Job) -> dict[str, float]:
@@ -196,40 +129,31 @@ def validate(job: Job) -> dict[str, float]:
     progress = job.progress
     with judged_weights(job):
         answers = classify_split(
-            job.net, job.dataset.val, job.preprocessing, job.device, job.recipe.train
+            job.net,
+            job.dataset.val,
+            job.preprocessing,
+            job.device,
+            job.recipe.train,
+            group=job.group,
         )
+    note_broken(job, answers.broken)
     scores = score(
         answers.probabilities,
         answers.labels,
         output_names(job.recipe, job.dataset.classes),
         answers.losses(answers.labels),
     )
-    job.moment.metrics = metrics = {
+    metrics = {
         "train_loss": progress.loss_sum / progress.seen,
         "train_top1": progress.correct / progress.seen,
         "val_loss": scores.loss,
         "val_top1": scores.top1,
     }
+    if progress.replaced:
+        metrics["replaced"] = progress.replaced
+    job.moment.metrics = metrics
     job.announce(Event.VALIDATION)
     return metrics
-
-
-class judged_weights:  # noqa: N801 - reads as the context that it is
-    """The averaged weights inside the network for the while, where an average is kept."""
-
-    def __init__(self, job: Job) -> None:
-        self.job = job
-        self.kept: dict[str, Tensor] = {}
-
-    def __enter__(self) -> None:
-        if self.job.average is not None:
-            state = self.job.net.state_dict()
-            self.kept = {name: value.clone() for name, value in state.items()}
-            self.job.net.load_state_dict(self.job.average.tensors)
-
-    def __exit__(self, *_: object) -> None:
-        if self.job.average is not None:
-            self.job.net.load_state_dict(self.kept)
 
 
 def is_better(metrics: dict[str, float], progress: Progress) -> bool:
@@ -240,41 +164,51 @@ def is_better(metrics: dict[str, float], progress: Progress) -> bool:
     )
 
 
+def out_of_patience(job: Job) -> bool:
+    """Whether validation has not improved for as long as the recipe waits."""
+    patience = job.recipe.train.patience
+    return patience is not None and job.progress.since_best >= patience
+
+
 def save(job: Job, interrupt: Interrupt, best: bool) -> None:
     """Save a checkpoint, after the observers have put on disk what it counts on."""
     interrupt.saving = True
     job.announce(Event.SAVING)
-    recipe = job.recipe
-    checkpoint = Checkpoint(
-        weights=job.net.state_dict(),
-        ema=None if job.average is None else job.average.tensors,
-        state={
-            "progress": vars(job.progress),
-            "optimizer": job.optimizer.state_dict(),
+    weights, optimizer = plain_weights(job), job.optimizer.state_dict()
+    average = None if job.average is None else job.average.tensors
+    if job.log is not None:
+        state = {
+            "progress": asdict(job.progress),
+            "optimizer": optimizer,
+            "scaler": job.scaler.state_dict(),
             "metrics_bytes": job.log.size,
-        },
-        metadata={
-            "format": "pt",
-            "model": recipe.model.name,
-            "num_classes": str(recipe.model.num_classes),
-            "in_chans": str(recipe.model.in_chans),
-            "epoch": str(job.progress.epoch),
-            "step": str(job.moment.step),
-            "recipe": recipe.digest,
-        },
-    )
-    save_checkpoint(job.run, checkpoint, job.moment.step, best)
+        }
+        checkpoint = Checkpoint(weights, average, state, _metadata(job))
+        save_checkpoint(job.run, checkpoint, job.step, best)
+    job.group.wait()
     interrupt.saving = False
     job.saved_at = time.monotonic()
+
+
+def _metadata(job: Job) -> dict[str, str]:
+    model = job.recipe.model
+    return {
+        "format": "pt",
+        "model": model.name,
+        "num_classes": str(model.num_classes),
+        "in_chans": str(model.in_chans),
+        "epoch": str(job.progress.epoch),
+        "step": str(job.step),
+        "recipe": job.recipe.digest,
+    }
 
 
 def restore(job: Job, checkpoint: Checkpoint) -> None:
     """Put a checkpoint into a fresh job."""
     job.net.load_state_dict(checkpoint.weights)
     job.optimizer.load_state_dict(checkpoint.state["optimizer"])
+    job.scaler.load_state_dict(checkpoint.state["scaler"])
     job.progress = Progress(**checkpoint.state["progress"])
     if job.average is not None and checkpoint.ema is not None:
-        for name, value in checkpoint.ema.items():
-            job.average.tensors[name].copy_(value)
-    job.moment.epoch = job.progress.epoch
-    job.moment.step = job.progress.epoch * job.steps + job.progress.step_in_epoch
+        job.average.load(checkpoint.ema)
+    job.moment.epoch, job.moment.step = job.progress.epoch, job.step

@@ -42,8 +42,8 @@ class MetricsLog:
 
     def on(self, event: Event, moment: Moment) -> None:
         """Log steps and epochs; be complete on disk before a checkpoint counts on it."""
-        if event is Event.AFTER_STEP and moment.loss is not None:
-            row = (moment.step, moment.epoch, moment.learning_rate, moment.loss.detach())
+        if event is Event.AFTER_STEP and moment.step_loss is not None:
+            row = (moment.step, moment.epoch, moment.learning_rate, moment.step_loss)
             self._waiting.append(row)
             if len(self._waiting) >= _FLUSH_STEPS:
                 self._write_steps()
@@ -83,7 +83,7 @@ class MetricsLog:
             return
         # Taken out first: what is raised below must not be written again when the log closes.
         rows, self._waiting = self._waiting, []
-        losses = torch.stack([row[3] for row in rows]).float().tolist()
+        losses = torch.stack([row[3] for row in rows]).tolist()
         for (step, epoch, rate, _), loss in zip(rows, losses, strict=True):
             if loss != loss or abs(loss) == float("inf"):
                 raise VertebraError(
@@ -110,9 +110,8 @@ class TimingLog:
         now = time.perf_counter()
         if event is Event.EPOCH_START:
             self._start, self._images = now, 0
-        elif event is Event.BATCH_READY and moment.images is not None:
-            self._images += len(moment.images)
         elif event is Event.AFTER_STEP:
+            self._images += moment.step_images
             self._trained = now
         elif event is Event.EPOCH_END and self._images:
             seconds = self._trained - self._start

@@ -2,29 +2,40 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from vertebra.core import VertebraError
-from vertebra.data import ImageDataset, Skipped, open_dataset
-from vertebra.runs import Run
+from vertebra.data import ImageDataset, open_dataset
+from vertebra.runs import Recipe, Run
 
 
-def unchanged_dataset(run: Run, keep_gib: float | None = None) -> ImageDataset:
-    """The run's data with its splits, less what was skipped then.
+def dataset_of(recipe: Recipe, keep: bool = True) -> ImageDataset:
+    """The data that a recipe names, divided as it says; ``keep`` decoded images or do not.
 
-    ``keep_gib``: memory for decoded images; None: what the recipe says.
+    Raises:
+        VertebraError: nothing usable is there.
+    """
+    data = recipe.data
+    return open_dataset(
+        data.source,
+        data.split_seed,
+        channels=data.channels,
+        cache=(data.cache or "ram") if keep else "none",
+        cache_gib=data.cache_gib,
+        cache_folder=Path(data.cache_folder) if data.cache_folder else None,
+        folds=data.folds,
+        fold=data.fold,
+    )
+
+
+def unchanged_dataset(run: Run, keep: bool = True) -> ImageDataset:
+    """The run's data with its splits; ``keep`` decoded images or do not.
 
     Raises:
         VertebraError: it is not what it was, so the splits would not be those that were held out.
     """
-    recipe, card = run.recipe.data, run.card
-    broken = [Skipped(**entry) for entry in card["skipped"]]
-    dataset = open_dataset(
-        recipe.source,
-        recipe.split_seed,
-        channels=recipe.channels,
-        known_broken=broken,
-        keep_gib=recipe.keep_gib if keep_gib is None else keep_gib,
-    )
-    then, now = card["fingerprint"], dataset.card.fingerprint
+    dataset = dataset_of(run.recipe, keep)
+    then, now = run.card["fingerprint"], dataset.card.fingerprint
     if then != now:
         raise VertebraError(
             f"{run.path} was trained on other data: {dataset.source.name} has changed since "

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from vertebra.core import VertebraError
-from vertebra.data import DecodeError, Skipped, decode, image_files, prepare
+from vertebra.data import Batch, DecodeError, Skipped, decode, image_files, prepare
 from vertebra.runs import Run
 from vertebra.train.evaluate import load_model
 from vertebra.train.infer import classify, output_names
@@ -63,7 +63,8 @@ def predict(
         if not images:
             continue
         batch = torch.stack([image for _, image in images])
-        unlabelled = iter([(batch, torch.zeros(len(batch), dtype=torch.int64))])
+        none = torch.zeros(len(batch), dtype=torch.int64)
+        unlabelled = iter([Batch(batch, none, none)])
         with settings(run.recipe):
             answers = classify(net, unlabelled, run.preprocessing, device, run.recipe.train)
         for (path, _), row in zip(images, answers.probabilities, strict=True):

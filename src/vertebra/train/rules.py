@@ -6,6 +6,9 @@ Never by timing: the same command must give the same numbers, and timings differ
 from __future__ import annotations
 
 import math
+import os
+import shutil
+from typing import TypeVar
 
 import torch
 
@@ -13,28 +16,44 @@ from vertebra.anatomy import Graph, dissect, taps_in_padding
 from vertebra.anatomy.macs import count
 from vertebra.core import VertebraError
 from vertebra.core.preprocessing import channel_statistics
-from vertebra.data import ImageDataset
+from vertebra.data import ImageDataset, Sampling, steps_per_epoch
 from vertebra.machine import Machine
 from vertebra.runs import Recipe
+from vertebra.runs.sections import DataSection, TrainSection
+from vertebra.train.norms import LEAST_IMAGES
+from vertebra.train.optimizer import make_optimizer
+from vertebra.train.schedule import total_steps
+from vertebra.train.start import pretrained_preprocessing, weights_path
 from vertebra.zoo import of_recipe
 
 # Depthwise convolutions are bound by a CPU's memory: bfloat16 saves little arithmetic and pays for
 # its conversions. Dense networks gain about 1.7 times on a CPU that has it (see docs/decisions).
 MOST_DEPTHWISE = 0.05
 
+Value = TypeVar("Value")
 
-def resolve(recipe: Recipe, dataset: ImageDataset, machine: Machine) -> Recipe:
-    """The recipe with every open field that decides numbers filled in.
+
+def resolve(recipe: Recipe, dataset: ImageDataset, machine: Machine, world: int = 1) -> Recipe:
+    """The recipe with every open field that decides numbers filled in, for ``world`` processes.
 
     Raises:
-        VertebraError: the network cannot be built for this data, or takes no such images.
+        VertebraError: the network cannot be built for this data, or takes no such images; or fields
+            that contradict each other or the data.
     """
     data = recipe.data
     published = of_recipe.row(recipe)
+    weights = weights_path(recipe.model.weights)
+    pretrained = pretrained_preprocessing(recipe)
     size = data.image_size or dataset.source.native_size or published.input_size[1]
     mean, std = channel_statistics(dataset.channels)
+    resize, interpolation = size, "bilinear"
+    if pretrained is not None:
+        fitting = pretrained.for_channels(dataset.channels).for_size(size)
+        mean, std, interpolation = fitting.mean, fitting.std, fitting.interpolation
+        resize = fitting.resize
     resolved = recipe.override(
         **{
+            "model.weights": weights,
             "model.num_classes": recipe.model.num_classes or len(dataset.classes),
             "model.in_chans": recipe.model.in_chans or dataset.channels,
             "model.dropout": _given_or(recipe.model.dropout, published.dropout),
@@ -42,23 +61,30 @@ def resolve(recipe: Recipe, dataset: ImageDataset, machine: Machine) -> Recipe:
             "data.source": dataset.source.name,
             "data.channels": dataset.channels,
             "data.image_size": size,
-            "data.resize": data.resize or size,
+            "data.resize": data.resize or resize,
+            "data.resize_filter": data.resize_filter or interpolation,
             "data.mean": data.mean or mean,
             "data.std": data.std or std,
             "train.device": recipe.train.device or default_device(),
             "train.threads": recipe.train.threads or machine.cores,
             "train.workers": recipe.train.workers or 0,
+            "train.compile": bool(recipe.train.compile),
         }
     )
     _check(resolved, dataset)
+    check_schedule(resolved.train, resolved.data, len(dataset.train))
     with torch.device("meta"):
         net = of_recipe.build(resolved)
     graph = dissect(net, (dataset.channels, size, size)).graph
     # Auxiliary heads may take other sizes than the network itself.
-    net.forward_train(torch.empty(2, dataset.channels, size, size, device="meta"))
+    for side in {size, *(stage for _, stage in data.progressive)}:
+        net.forward_train(torch.empty(2, dataset.channels, side, side, device="meta"))
+    make_optimizer(net, resolved.train)
     if recipe.train.precision == "bf16" and resolved.train.device == "cpu":
         _check_bf16(graph, size)
-    _check_batch_norm(graph, min(recipe.train.batch_size, len(dataset.train)))
+    at_once = images_at_once(recipe, len(dataset.train), world)
+    _check_batch_norm(graph, at_once)
+    few = at_once < LEAST_IMAGES
     return resolved.override(
         **{
             "train.precision": recipe.train.precision
@@ -66,12 +92,20 @@ def resolve(recipe: Recipe, dataset: ImageDataset, machine: Machine) -> Recipe:
             "train.channels_last": True
             if recipe.train.channels_last is None
             else recipe.train.channels_last,
+            "train.frozen_norm": _given_or(recipe.train.frozen_norm, weights is not None and few),
+            "train.sync_norm": _given_or(recipe.train.sync_norm, world > 1 and few),
         }
     )
 
 
-def _given_or(given: float | None, published: float) -> float:
-    return published if given is None else given
+def _given_or(given: Value | None, otherwise: Value) -> Value:
+    return otherwise if given is None else given
+
+
+def images_at_once(recipe: Recipe, samples: int, world: int) -> int:
+    """Images of the largest micro-batch in one process, whose statistics a batch norm takes."""
+    share = -(-min(recipe.train.batch_size, samples) // world)
+    return min(share, recipe.train.micro_batch or share)
 
 
 def default_device() -> str:
@@ -151,12 +185,63 @@ def _check(recipe: Recipe, dataset: ImageDataset) -> None:
             raise VertebraError(f"data.{name} needs {dataset.channels} values, got {len(values)}")
     if (recipe.data.resize or 0) < (recipe.data.image_size or 0):
         raise VertebraError("data.resize must not be below data.image_size, which is cut from it")
-    if recipe.train.warmup_epochs > recipe.train.epochs:
+    if recipe.train.precision == "fp16" and recipe.train.sam_rho is not None:
         raise VertebraError(
-            f"train.warmup_epochs ({recipe.train.warmup_epochs:g}) is longer than the run "
-            f"({recipe.train.epochs} epochs)"
+            "train.sam_rho moves the weights by their gradients, which fp16 has scaled; "
+            "use train.precision=bf16 or fp32"
+        )
+    if recipe.model.weights is None and recipe.train.head_first.value:
+        raise VertebraError(
+            "a head on random features learns little: train.head_first needs model.weights"
         )
     check_device(recipe.train.device or "cpu")
+    if recipe.train.compile:
+        check_compiler(recipe.train.device or "cpu")
+
+
+def check_schedule(section: TrainSection, data: DataSection, samples: int) -> None:
+    """Refuse what begins after the run has ended.
+
+    Raises:
+        VertebraError: a warm-up, a step of the rate, the head's time alone or a training size that
+            is longer than the run or begins after it.
+    """
+    sampling = Sampling(section.batch_size, data.balanced, data.repeats, data.short_batch)
+    steps = steps_per_epoch(samples, sampling)
+    total = total_steps(section, steps)
+    parts = [
+        ("train.warmup", section.warmup, total),
+        ("train.head_first", section.head_first, total),
+    ]
+    if section.schedule == "step":
+        if section.step_every is not None:
+            parts.append(("train.step_every", section.step_every, total - 1))
+        parts += [("train.step_at", at, total - 1) for at in section.step_at]
+    parts += [("data.progressive", start, total - 1) for start, _ in data.progressive]
+    for name, duration, most in parts:
+        if duration.steps(steps) > most:
+            raise VertebraError(
+                f"{name} ({duration}, {duration.steps(steps)} steps) is longer than the run "
+                f"({section.duration}, {total} steps of {steps} an epoch)"
+            )
+
+
+def check_compiler(device: str) -> None:
+    """Refuse to compile where nothing compiles.
+
+    Raises:
+        VertebraError: no C++ compiler, which torch.compile needs on a CPU.
+    """
+    if torch.device(device).type == "cpu" and not has_compiler():
+        raise VertebraError(
+            "train.compile needs a C++ compiler on the CPU, and none is found (c++, g++ or clang++)"
+        )
+
+
+def has_compiler() -> bool:
+    """Whether there is a C++ compiler."""
+    names = (os.environ.get("CXX"), "c++", "g++", "clang++")
+    return any(name and shutil.which(name) for name in names)
 
 
 def check_device(name: str) -> None:

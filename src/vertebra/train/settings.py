@@ -12,11 +12,17 @@ import torch.utils.deterministic
 from vertebra.runs import Recipe
 
 
-def device_of(recipe: Recipe) -> torch.device:
-    """The recipe's device if it is to be had here, else the CPU."""
+def device_of(recipe: Recipe, local: int | None = None) -> torch.device:
+    """The recipe's device if it is to be had here, else the CPU.
+
+    ``local``: this process's number on its machine, where several share it: its own GPU.
+    """
     device = torch.device(recipe.train.device or "cpu")
     if device.type == "cuda" and not torch.cuda.is_available():
         return torch.device("cpu")
+    if device.type == "cuda" and local is not None:
+        device = torch.device("cuda", local)
+        torch.cuda.set_device(device)
     return device
 
 

@@ -11,11 +11,13 @@ import torch
 from PIL import Image
 
 from vertebra.anatomy import Anatomy, dissect
+from vertebra.core import write_json
 from vertebra.data import Labelled, Split
 from vertebra.report import Page, Picture, calibration_plot, count, line_plot, percent, shape, si
 from vertebra.runs import Run
-from vertebra.runs.run import RECIPE, REPORT
+from vertebra.runs.run import DATA, RECIPE, REPORT
 from vertebra.train.evaluate import Evaluation, judge
+from vertebra.train.job import note_broken
 from vertebra.train.tables import (
     CLASS_COLUMNS,
     CONFUSED_COLUMNS,
@@ -26,7 +28,7 @@ from vertebra.train.tables import (
 from vertebra.zoo.of_recipe import build
 
 if TYPE_CHECKING:
-    from vertebra.train.loop import Job
+    from vertebra.train.job import Job
 
 MISTAKES = 12
 _PICTURE_SIZE = 148
@@ -38,10 +40,13 @@ def finish(job: Job) -> Evaluation:
     The test figures become the last line of ``metrics.jsonl``.
     """
     split = job.dataset.test or job.dataset.split("val")
-    labelled = Labelled(split, job.dataset.skipped, job.dataset.notes)
+    labelled = Labelled(split, (), job.dataset.notes)
     evaluation = judge(job.run, labelled, "best")
+    note_broken(job, evaluation.skipped)
+    _record_broken(job)
     if split.name == "test":
         scores = evaluation.scores
+        assert job.log is not None  # rank 0 has one, and no other comes here
         job.log.write(
             {
                 "kind": "test",
@@ -58,6 +63,13 @@ def finish(job: Job) -> Evaluation:
     return evaluation
 
 
+def _record_broken(job: Job) -> None:
+    """Write what could not be decoded into the run's data card."""
+    broken = [{"id": name, "reason": why} for name, why in sorted(job.progress.broken.items())]
+    if broken:
+        write_json(job.run.path / DATA, {**job.run.card, "skipped": broken})
+
+
 def write_report(run: Run, evaluation: Evaluation, split: Split) -> None:
     """Write ``report.html`` into the run folder."""
     with torch.device("meta"):
@@ -67,7 +79,7 @@ def write_report(run: Run, evaluation: Evaluation, split: Split) -> None:
     recipe, scores = run.recipe, evaluation.scores
     page = Page(
         title=f"{recipe.model.name} on {run.card['source'].rpartition('/')[2]}",
-        lead=f"Run {run.path.name}: {recipe.train.epochs} epochs, seed {recipe.seed}, "
+        lead=f"Run {run.path.name}: {len(run.epochs)} epochs, seed {recipe.seed}, "
         f"{recipe.train.precision}. Judged on {split.name} ({scores.images} images) with the best "
         f"checkpoint by validation, of epoch {evaluation.epoch}.",
     )
@@ -154,11 +166,11 @@ def _mistakes(page: Page, evaluation: Evaluation, split: Split) -> None:
     page.gallery(
         [
             Picture(
-                png=_thumbnail(split, int(place)),
+                png=_thumbnail(split, int(evaluation.places[place])),
                 caption=f"said {names[predicted[place]]}, is {names[labels[place]]}",
                 detail=f"{percent(float(probabilities[place].max()), 1)} sure; "
                 f"{percent(float(probabilities[place, labels[place]]), 1)} for the truth; "
-                f"{split.id(int(place))}",
+                f"{evaluation.ids[place]}",
             )
             for place in worst
         ]
@@ -219,7 +231,7 @@ def _provenance(page: Page, run: Run) -> None:
     for note in card["notes"]:
         page.text(f"Note: {note}.")
     if card["skipped"]:
-        page.text(f"{len(card['skipped'])} images could not be decoded and were left out:")
+        page.text(f"{len(card['skipped'])} images could not be decoded; others stood in for them in training:")
         skipped = [(entry["id"], entry["reason"]) for entry in card["skipped"][:20]]
         page.table(("image", "reason"), skipped, text=2)
     page.section("Recipe", "As resolved: nothing that decides a number is left open.")
