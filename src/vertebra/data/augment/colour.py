@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torchvision.transforms.v2 import functional as tvf
 
-_BRIGHTNESS, _CONTRAST, _SATURATION, _HUES = range(4)
+_BRIGHTNESS, _CONTRAST, _SATURATION, _HUE = range(4)
 
 
 def random_jitter(image: Tensor, strength: float) -> Tensor:
@@ -16,7 +16,7 @@ def random_jitter(image: Tensor, strength: float) -> Tensor:
     Draws what ``v2.ColorJitter(strength, strength, strength)`` draws, from the global generator. A
     grey image has no saturation: the factor is drawn and nothing is done.
     """
-    order = torch.randperm(_HUES).tolist()
+    order = torch.randperm(_HUE + 1).tolist()  # of four as theirs, hue left out
     low, high = max(0.0, 1 - strength), 1 + strength
     factors = [torch.empty(1).uniform_(low, high).item() for _ in range(3)]
     for kind in order:
