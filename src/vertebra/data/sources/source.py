@@ -132,13 +132,6 @@ def trained_labels(labels: NDArray[np.int64], given: NDArray[np.int8] | None) ->
     return labels if given is None else labels[given == SPLITS.index("train")]
 
 
-def sorted_classes(names: Sequence[str]) -> list[str]:
-    """Labels in the order of their numbers: as strings, but as numbers where all are integers."""
-    if all(name.lstrip("-").isdecimal() for name in names):
-        return sorted(names, key=lambda name: (int(name), name))
-    return sorted(names)
-
-
 def refuse_unlistable(error: OSError) -> NoReturn:
     """A folder or file passed over would be images missing without a word.
 
@@ -146,3 +139,39 @@ def refuse_unlistable(error: OSError) -> NoReturn:
         VertebraError: always.
     """
     raise VertebraError(f"cannot read {error.filename}: {error.strerror}") from None
+
+
+def check_named(names: list[str], place: Path) -> list[str]:
+    """``names``, if each is there once.
+
+    Raises:
+        VertebraError: one is there twice.
+    """
+    twice = [name for name in names if names.count(name) > 1]
+    if twice:
+        raise VertebraError(f"{place} has the class '{twice[0]}' twice")
+    return names
+
+
+def check_groups(
+    groups: NDArray[np.int32] | None,
+    given: NDArray[np.int8] | None,
+    words: Sequence[str],
+    place: str | Path,
+) -> None:
+    """Refuse a group on both sides of splits that the source gives; ``words`` name the groups.
+
+    Raises:
+        VertebraError: there is one.
+    """
+    if groups is None or given is None:
+        return
+    pairs = np.unique(groups.astype(np.int64) * len(SPLITS) + given)
+    numbers = pairs // len(SPLITS)
+    torn = np.flatnonzero(numbers[1:] == numbers[:-1])
+    if len(torn):
+        one, other = (SPLITS[int(pairs[at]) % len(SPLITS)] for at in (torn[0], torn[0] + 1))
+        name = words[int(numbers[torn[0]])]
+        raise VertebraError(
+            f"group '{name}' of {place} is in {one} and in {other}; a group stays together"
+        )
