@@ -9,8 +9,8 @@ from torchvision.transforms import v2
 
 from vertebra.core import rng
 from vertebra.data.augment import mix
-from vertebra.data.augment.crops import Box
 from vertebra.data.augment.mixing import Mixture, blend, draw_mixture, pasted_box
+from vertebra.data.jpeg import Box
 
 
 @dataclass

@@ -9,7 +9,7 @@ from torch import Tensor
 from torchvision.transforms import v2
 
 from vertebra.data.augment import crops
-from vertebra.data.augment.crops import Box
+from vertebra.data.jpeg import Box
 
 SIZES = [(375, 500), (500, 375), (32, 32), (7, 300), (300, 7), (1, 1), (2, 3)]
 

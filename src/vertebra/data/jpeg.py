@@ -24,6 +24,15 @@ _ORIENTATION = 0x0112  # the tag in EXIF
 _COLOURS = {1: "GRAY", 3: "RGB"}
 
 
+class Box(NamedTuple):
+    """A part of an image, in pixels."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+
+
 class Header(NamedTuple):
     """The size of the picture as it is to be seen, and how the file holds it (EXIF, 1 to 8)."""
 
@@ -81,12 +90,13 @@ def _exif(content: bytes) -> bytes:
 
 
 def read_pixels(
-    content: bytes, header: Header, channels: int, factor: int = 1
+    content: bytes, header: Header, channels: int, factor: int = 1, box: Box | None = None
 ) -> NDArray[np.uint8] | None:
     """uint8 (height, width, channels), upright, a view; None where there is a fault in the data.
 
     Each side is divided by ``factor`` and rounded up: the decoder shrinks by transforming fewer
-    coefficients of each block of 8x8 pixels.
+    coefficients of each block of 8x8 pixels. ``box`` is the part to return, in pixels of the
+    upright picture before it is shrunk.
     """
     turned = header.orientation >= 5
     height, width = (header.width, header.height) if turned else (header.height, header.width)
@@ -97,13 +107,45 @@ def read_pixels(
         pixels = simplejpeg.decode_jpeg(content, _COLOURS[channels], **least)
     except ValueError:
         return None
+    if box is not None:
+        # Cut before turning: what rounding up adds is at the file's end, and not the picture's.
+        top, left, height, width = shrunk(as_stored(box, header), factor)
+        pixels = pixels[top : top + height, left : left + width]
     return _upright(pixels, header.orientation)
 
 
+def shrunk(box: Box, factor: int) -> Box:
+    """The box in an image whose sides are divided by ``factor``: each edge to the nearest pixel."""
+    top, left = _nearest(box.top, factor), _nearest(box.left, factor)
+    bottom = _nearest(box.top + box.height, factor)
+    right = _nearest(box.left + box.width, factor)
+    return Box(top, left, bottom - top, right - left)
+
+
+def _nearest(edge: int, factor: int) -> int:
+    # Halves go up on both sides of a box, never to even: so no side loses a pixel.
+    return (edge + factor // 2) // factor
+
+
+def as_stored(box: Box, header: Header) -> Box:
+    """The box of the upright picture where the file's own rows and columns have it."""
+    top, left, height, width = box
+    if _backwards(header.orientation)[0]:
+        top = header.height - top - height
+    if _backwards(header.orientation)[1]:
+        left = header.width - left - width
+    return (
+        Box(left, top, width, height) if header.orientation >= 5 else Box(top, left, height, width)
+    )
+
+
 def _upright(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
-    """EXIF's eight orientations: the last four swap the sides, then rows or columns turn round."""
     if orientation >= 5:
         pixels = pixels.transpose(1, 0, 2)
-    rows = -1 if orientation in (3, 4, 7, 8) else 1
-    columns = -1 if orientation in (2, 3, 6, 7) else 1
-    return pixels[::rows, ::columns]
+    rows, columns = _backwards(orientation)
+    return pixels[:: -1 if rows else 1, :: -1 if columns else 1]
+
+
+def _backwards(orientation: int) -> tuple[bool, bool]:
+    """Whether rows and columns run backwards, once the sides are swapped (EXIF's 5 to 8)."""
+    return orientation in (3, 4, 7, 8), orientation in (2, 3, 6, 7)

@@ -4,22 +4,14 @@ from __future__ import annotations
 
 import math
 from functools import cache
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn.functional import interpolate, pad
 
+from vertebra.data.jpeg import Box
+
 ATTEMPTS = 10  # as in torchvision: then the largest centre of an allowed aspect
-
-
-class Box(NamedTuple):
-    """A part of an image, in pixels."""
-
-    top: int
-    left: int
-    height: int
-    width: int
 
 
 def random_box(

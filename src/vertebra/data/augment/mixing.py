@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vertebra.data.augment.crops import Box
+from vertebra.data.jpeg import Box
 
 
 class MixSection(Protocol):

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from vertebra.core import Preprocessing, VertebraError
 from vertebra.data import jpeg
-from vertebra.data.augment.crops import Box
 from vertebra.data.augment.view import View
 from vertebra.data.decode import decode_bytes, is_strip
+from vertebra.data.jpeg import Box
 from vertebra.runs.recipe import AugmentSection
 
 ViewOfBytes = Callable[[bytes, str | Path], Tensor]
@@ -43,14 +43,12 @@ def scaled_augmentation(
             return view(decode_bytes(content, name, channels))
         box, size = view.plan(header.height, header.width)
         factor = fraction(box, size)
-        pixels = jpeg.read_pixels(content, header, channels, factor)
+        pixels = jpeg.read_pixels(content, header, channels, factor, box)
         if pixels is None:  # a fault in the data: what it comes to is torchvision's to say
             whole = decode_bytes(content, name, channels)
             return view.finish(view.render(whole, box, size))
-        top, left, height, width = shrunk(box, factor)
-        part = np.ascontiguousarray(pixels[top : top + height, left : left + width])
-        image = torch.from_numpy(part).permute(2, 0, 1)
-        return view.finish(view.render(image, Box(0, 0, height, width), size))
+        image = torch.from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1)
+        return view.finish(view.resized(image, size))
 
     return run
 
@@ -59,16 +57,3 @@ def fraction(box: Box, size: tuple[int, int]) -> int:
     """1, 2, 4 or 8: by how much ``box`` may shrink and still be at least ``size``."""
     room = min(box.height // size[0], box.width // size[1])
     return max((factor for factor in jpeg.FACTORS if factor <= room), default=1)
-
-
-def shrunk(box: Box, factor: int) -> Box:
-    """The box in an image whose sides are divided by ``factor``: each edge to the nearest pixel."""
-    top, left = _nearest(box.top, factor), _nearest(box.left, factor)
-    bottom = _nearest(box.top + box.height, factor)
-    right = _nearest(box.left + box.width, factor)
-    return Box(top, left, bottom - top, right - left)
-
-
-def _nearest(edge: int, factor: int) -> int:
-    # Halves go up on both sides of a box, never to even: so no side loses a pixel.
-    return (edge + factor // 2) // factor

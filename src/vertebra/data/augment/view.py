@@ -12,9 +12,9 @@ from torchvision.transforms.v2 import functional as tvf
 from vertebra.core import Preprocessing
 from vertebra.data.augment import crops
 from vertebra.data.augment.colour import random_jitter
-from vertebra.data.augment.crops import Box
 from vertebra.data.augment.erasing import random_erase
 from vertebra.data.augment.policies import policy
+from vertebra.data.jpeg import Box
 from vertebra.runs.recipe import AugmentSection
 
 Transform = Callable[[Tensor], Tensor]
@@ -54,7 +54,11 @@ class View:
 
     def render(self, image: Tensor, box: Box, size: tuple[int, int]) -> Tensor:
         """Cut and resize: ``box`` is in pixels of ``image``."""
-        return crops.resize(crops.cut(image, box), *size, self.interpolation)
+        return self.resized(crops.cut(image, box), size)
+
+    def resized(self, image: Tensor, size: tuple[int, int]) -> Tensor:
+        """What was cut out, resized to (height, width)."""
+        return crops.resize(image, *size, self.interpolation)
 
     def finish(self, image: Tensor) -> Tensor:
         """What comes after resizing: the window, the flip, the policy, jitter and erasing."""
