@@ -1,6 +1,7 @@
 """A source whose images can be told in a batch, and batches as most tests want them."""
 
-from collections.abc import Callable, Iterator
+import itertools
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -59,6 +60,10 @@ def numbered(count: int, **options: Any) -> Split:
 def numbers(batches: list[Batch]) -> list[list[int]]:
     """What the images of each batch show."""
     return [batch.images[:, 0, 0, 0].tolist() for batch in batches]
+
+
+def flat(lists: Iterable[list[int]]) -> list[int]:
+    return list(itertools.chain.from_iterable(lists))
 
 
 def whole_batches(
