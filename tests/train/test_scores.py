@@ -237,7 +237,7 @@ def test_any_guesses(seed: int, images: int, classes: int, sharpness: float) -> 
 def test_a_loss_that_no_probability_can_hold() -> None:
     logits = torch.tensor([[0.0, 2000.0], [3.0, 1.0], [-5e5, 5e5]])
     labels = np.array([0, 0, 0])
-    answers = Answers(logits, labels)
+    answers = Answers(logits, labels, np.arange(len(labels)))
     expected = F.cross_entropy(logits.double(), torch.from_numpy(labels)).item()
     ours = score(answers.probabilities, labels, names(2), answers.losses(labels))
     assert ours.loss == pytest.approx(expected, rel=1e-12)

@@ -96,6 +96,8 @@ def load_model(run: Run | str | Path, checkpoint: str = "best") -> Backbone:
 def _network(run: Run, saved: Checkpoint) -> Backbone:
     net = build(run.recipe)
     net.load_state_dict(saved.weights if saved.ema is None else saved.ema)
+    if run.recipe.train.precision == "fp64":
+        net = net.double()
     if run.recipe.train.channels_last:
         net = net.to(memory_format=torch.channels_last)
     return net.eval()

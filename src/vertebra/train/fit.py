@@ -117,7 +117,7 @@ def _opened(
         assert recipe is not None
         check_free(out)
         dataset = dataset_of(recipe)
-        resolved = resolve(recipe, dataset, machine, group.world)
+        resolved = resolve(recipe, dataset, machine, group)
         _tell_of(resolved, dataset, tell)
         run = make_run(resolved, dataset, out, machine, group.world, tell, claims)
         return run, dataset

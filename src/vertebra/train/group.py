@@ -24,11 +24,14 @@ _TIMEOUT = timedelta(minutes=30)
 
 @dataclass(frozen=True)
 class Group:
-    """Who this process is among ``world`` processes; ``local`` is its number on its machine."""
+    """Who this process is among ``world`` processes; ``local`` is its number among the ``here`` on
+    its machine.
+    """
 
     rank: int = 0
     world: int = 1
     local: int = 0
+    here: int = 1
 
     @property
     def is_first(self) -> bool:
@@ -84,7 +87,8 @@ def joined() -> Iterator[Group]:
     if world == 1:
         yield Group()
         return
-    group = Group(int(os.environ["RANK"]), world, int(os.environ.get("LOCAL_RANK", "0")))
+    local, here = (int(os.environ.get(name, "0")) for name in ("LOCAL_RANK", "LOCAL_WORLD_SIZE"))
+    group = Group(int(os.environ["RANK"]), world, local, max(here, 1))
     ours = not dist.is_initialized()
     if ours:
         # Numbers of the host (whether to stop, who met a broken file) go by gloo on GPUs too.

@@ -1,4 +1,7 @@
-"""Ctrl-C: stop after the present step if that comes soon, and at once if it does not.
+"""Ctrl-C and SIGTERM: stop after the present step if that comes soon, and at once if it does not.
+
+A person at the keyboard waits 1.5 seconds; a scheduler that takes a machine away gives longer, and
+what was learnt since the last checkpoint is worth 8 of the 10 seconds that spot machines promise.
 
 Python runs signal handlers between bytecodes of the main thread, and a backward pass is a single
 call that can last many seconds. So a second thread is woken through the signal's file descriptor
@@ -18,7 +21,8 @@ from collections.abc import Callable, Iterator
 from vertebra.core import STOPPED
 
 _STOP = {signal.SIGINT, signal.SIGTERM}  # a scheduler sends the second before it kills
-GRACE = 1.5  # seconds
+# Seconds to reach the end of a step after each.
+GRACE = {signal.SIGINT: 1.5, signal.SIGTERM: 8.0}
 SAVING_GRACE = 60.0
 _SHOW_CURSOR = "\x1b[?25h"  # a progress bar hides it
 
@@ -58,14 +62,16 @@ def catching(farewell: Callable[[], str]) -> Iterator[Interrupt]:
             received = reader.recv(16)
             if not received or finished.is_set():
                 return
-            if not _STOP.intersection(received) or finished.wait(GRACE):
+            asked = _STOP.intersection(received)
+            if not asked or finished.wait(min(GRACE[signal.Signals(number)] for number in asked)):
                 continue
             # The state of a large network takes longer to reach the disk; that is worth waiting.
             if not (interrupt.saving and finished.wait(SAVING_GRACE)):
                 leave()
 
-    def handle(_signal: int, _frame: object) -> None:
-        if interrupt.requested:
+    def handle(number: int, _frame: object) -> None:
+        # A scheduler may say it to the group and to each process; only a person means "at once".
+        if interrupt.requested and number == signal.SIGINT:
             leave()
         interrupt.requested = True
 

@@ -248,8 +248,11 @@ def sampling_of(recipe: Recipe) -> Sampling:
 
 
 def note_broken(job: Job, broken: Sequence[Skipped]) -> None:
-    """Remember files that could not be decoded, and tell of each one once."""
+    """Remember files that could not be decoded, and tell of each one once.
+
+    In training another image stands in, in evaluation it is left out.
+    """
     for entry in broken:
         if entry.id not in job.progress.broken:
             job.progress.broken[entry.id] = entry.reason
-            job.tell(f"cannot be decoded, another image stands in: {entry.id} ({entry.reason})")
+            job.tell(f"cannot be decoded: {entry.id} ({entry.reason})")

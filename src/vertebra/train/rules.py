@@ -20,6 +20,7 @@ from vertebra.data import ImageDataset, Sampling, steps_per_epoch
 from vertebra.machine import Machine
 from vertebra.runs import Recipe
 from vertebra.runs.sections import DataSection, TrainSection
+from vertebra.train.group import Group
 from vertebra.train.norms import LEAST_IMAGES
 from vertebra.train.optimizer import make_optimizer
 from vertebra.train.schedule import total_steps
@@ -33,13 +34,16 @@ MOST_DEPTHWISE = 0.05
 Value = TypeVar("Value")
 
 
-def resolve(recipe: Recipe, dataset: ImageDataset, machine: Machine, world: int = 1) -> Recipe:
-    """The recipe with every open field that decides numbers filled in, for ``world`` processes.
+def resolve(
+    recipe: Recipe, dataset: ImageDataset, machine: Machine, group: Group | None = None
+) -> Recipe:
+    """The recipe with every open field that decides numbers filled in, for a group of processes.
 
     Raises:
         VertebraError: the network cannot be built for this data, or takes no such images; or fields
             that contradict each other or the data.
     """
+    group = group or Group()
     data = recipe.data
     published = of_recipe.row(recipe)
     weights = weights_path(recipe.model.weights)
@@ -66,7 +70,7 @@ def resolve(recipe: Recipe, dataset: ImageDataset, machine: Machine, world: int 
             "data.mean": data.mean or mean,
             "data.std": data.std or std,
             "train.device": recipe.train.device or default_device(),
-            "train.threads": recipe.train.threads or machine.cores,
+            "train.threads": recipe.train.threads or max(1, machine.cores // group.here),
             "train.workers": recipe.train.workers or 0,
             "train.compile": bool(recipe.train.compile),
         }
@@ -82,7 +86,7 @@ def resolve(recipe: Recipe, dataset: ImageDataset, machine: Machine, world: int 
     make_optimizer(net, resolved.train)
     if recipe.train.precision == "bf16" and resolved.train.device == "cpu":
         _check_bf16(graph, size)
-    at_once = images_at_once(recipe, len(dataset.train), world)
+    at_once = images_at_once(recipe, len(dataset.train), group.world)
     _check_batch_norm(graph, at_once)
     few = at_once < LEAST_IMAGES
     return resolved.override(
@@ -93,7 +97,7 @@ def resolve(recipe: Recipe, dataset: ImageDataset, machine: Machine, world: int 
             if recipe.train.channels_last is None
             else recipe.train.channels_last,
             "train.frozen_norm": _given_or(recipe.train.frozen_norm, weights is not None and few),
-            "train.sync_norm": _given_or(recipe.train.sync_norm, world > 1 and few),
+            "train.sync_norm": _given_or(recipe.train.sync_norm, group.world > 1 and few),
         }
     )
 

@@ -160,7 +160,7 @@ def check_finite(job: Job, images: Tensor, loss: Tensor, place: int) -> None:
             job.net.forward_train(images)
 
     where = first_nonfinite(job.net, job.optimizer, images, again)
-    raise nonfinite_error(job, f"the loss became {float(loss)}", where)
+    raise nonfinite_error(job, f"the loss became {loss.item()}", where)
 
 
 def nonfinite_error(job: Job, what: str, where: str) -> VertebraError:

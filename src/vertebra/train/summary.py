@@ -231,7 +231,8 @@ def _provenance(page: Page, run: Run) -> None:
     for note in card["notes"]:
         page.text(f"Note: {note}.")
     if card["skipped"]:
-        page.text(f"{len(card['skipped'])} images could not be decoded; others stood in for them in training:")
+        many = len(card["skipped"])
+        page.text(f"{many} images could not be decoded; in training others stood in for them:")
         skipped = [(entry["id"], entry["reason"]) for entry in card["skipped"][:20]]
         page.table(("image", "reason"), skipped, text=2)
     page.section("Recipe", "As resolved: nothing that decides a number is left open.")
