@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torchvision.transforms.v2 import functional as tvf
+
+from vertebra.data.augment import operations as op
 
 _BRIGHTNESS, _CONTRAST, _SATURATION, _HUE = range(4)
 
@@ -21,9 +22,9 @@ def random_jitter(image: Tensor, strength: float) -> Tensor:
     factors = [torch.empty(1).uniform_(low, high).item() for _ in range(3)]
     for kind in order:
         if kind == _BRIGHTNESS:
-            image = tvf.adjust_brightness(image, factors[kind])
+            image = op.brightness(image, factors[kind])
         elif kind == _CONTRAST:
-            image = tvf.adjust_contrast(image, factors[kind])
-        elif kind == _SATURATION and len(image) == 3:
-            image = tvf.adjust_saturation(image, factors[kind])
+            image = op.contrast(image, factors[kind])
+        elif kind == _SATURATION:
+            image = op.saturation(image, factors[kind])
     return image
