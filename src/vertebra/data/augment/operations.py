@@ -40,7 +40,7 @@ def saturation(image: Tensor, factor: float) -> Tensor:
 def _luma(pixels: Tensor) -> Tensor:
     if len(pixels) == 1:
         return pixels
-    red, green, blue = pixels.split(1)
+    red, green, blue = pixels[0:1], pixels[1:2], pixels[2:3]
     return red.mul(_RED).add_(green, alpha=_GREEN).add_(blue, alpha=_BLUE).floor_()
 
 
