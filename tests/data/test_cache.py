@@ -1,9 +1,8 @@
 """Decoded images kept: the same pixels, within the limit, whoever asks."""
 
+import multiprocessing
 import os
 import pickle
-import subprocess
-import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -73,13 +72,13 @@ def test_beyond_the_limit_everything_is_decoded_anew(tmp_path: Path, kind: str) 
 def test_several_threads_keep_what_is_right_and_within_the_limit(tmp_path: Path, kind: str) -> None:
     cache = made(kind, tmp_path, 12 * 40)
 
-    def shade(index: int) -> Tensor:
+    def small(index: int) -> Tensor:
         return torch.full((3, 2, 2), index, dtype=torch.uint8)
 
     with ThreadPoolExecutor(8) as pool:
         indices = [index % 100 for index in range(2000)]
-        images = pool.map(lambda index: cache.get(index, lambda: shade(index)), indices)
-        assert all(torch.equal(i, shade(k)) for k, i in zip(indices, images, strict=True))
+        images = pool.map(lambda index: cache.get(index, lambda: small(index)), indices)
+        assert all(torch.equal(i, small(k)) for k, i in zip(indices, images, strict=True))
     again, decoder = 0, Decoder()
     for index in range(100):
         cache.get(index, decoder)
@@ -232,27 +231,28 @@ def test_what_is_damaged_is_never_shown(tmp_path: Path, what: str, damage: str) 
     assert len(set(decoded)) == len(decoded), "what was damaged is kept anew"
 
 
-FILLER = """
-import sys, numpy as np, torch
-from pathlib import Path
-from vertebra.data.cache import open_cache
-cache = open_cache("disk", None, Path(sys.argv[1]), ("set", lambda: ""), count=1000, channels=3)
-order = np.random.default_rng(int(sys.argv[2])).permutation(300)
-for index in order.tolist():
-    shade = torch.full((3, 2 + index % 5, 40), index % 256, dtype=torch.uint8)
-    assert torch.equal(cache.get(index, lambda: shade), shade)
-"""
+def shade(index: int) -> Tensor:
+    return torch.full((3, 2 + index % 5, 40), index % 256, dtype=torch.uint8)
+
+
+def fill_in(folder: Path, seed: int) -> None:
+    cache = made("disk", folder, None)
+    for index in np.random.default_rng(seed).permutation(300).tolist():
+        found = cache.get(index, lambda index=index: shade(index))  # type: ignore[misc]
+        assert torch.equal(found, shade(index))
 
 
 def test_several_processes_fill_one_cache(tmp_path: Path) -> None:
-    command = [sys.executable, "-c", FILLER, str(tmp_path / "cache")]
-    runs = [subprocess.Popen([*command, str(seed)]) for seed in range(3)]
-    assert [run.wait() for run in runs] == [0, 0, 0]
+    context = multiprocessing.get_context("fork")
+    fillers = [context.Process(target=fill_in, args=(tmp_path, seed)) for seed in range(4)]
+    for filler in fillers:
+        filler.start()
+    for filler in fillers:
+        filler.join()
+    assert [filler.exitcode for filler in fillers] == [0] * 4
     cache = made("disk", tmp_path, None)
     for index in range(300):
-        found = cache.get(index, explode)
-        assert found.shape == (3, 2 + index % 5, 40)
-        assert found.unique().tolist() == [index % 256]
+        assert torch.equal(cache.get(index, explode), shade(index))
 
 
 def test_what_is_asked_wrongly_is_refused(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ def load_tables(
         raise VertebraError(
             f"to open hf:{place} takes the datasets library: pip install 'vertebra[hf]'"
         ) from None
-    path = Path(place)
+    path = Path(place).expanduser()  # shells expand no ~ after a colon
     # As a path it would say so: a name on the hub is one word or two.
     local = path.exists() or place.startswith(("/", "./", "../", "~")) or place.count("/") > 1
     if not local:

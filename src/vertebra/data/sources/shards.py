@@ -96,7 +96,7 @@ def open_shards(text: str, *, training: bool = True) -> ShardSource:
             have no position; one is no tar file; a sample has no label; two have one key; or a
             class has no images to train on.
     """
-    pattern = text.removeprefix("wds:")
+    pattern = os.path.expanduser(text.removeprefix("wds:"))  # noqa: PTH111 - braces are no path
     base, files = shard_files(pattern)
     listing = _Listing()
     for file in files:
@@ -170,7 +170,8 @@ class _Listing:
 
 
 def _absolute(text: str) -> str:
-    return f"wds:{os.path.abspath(text.removeprefix('wds:'))}"  # noqa: PTH100 - braces are no path
+    pattern = os.path.expanduser(text.removeprefix("wds:"))  # noqa: PTH111 - braces are no path
+    return f"wds:{os.path.abspath(pattern)}"  # noqa: PTH100 - as above
 
 
 def _cut(path: Path, found: Walked) -> str:
