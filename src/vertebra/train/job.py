@@ -185,6 +185,7 @@ def make_job(
 ) -> Job:
     """A fresh job, at step 0; ``net`` has its initial weights and lies on the CPU."""
     recipe, section = run.recipe, run.recipe.train
+    net.preprocessing = run.preprocessing
     net = prepare_network(net, recipe, device, group)
     optimizer = make_optimizer(net, section)
     steps = steps_per_epoch(len(dataset.train), sampling_of(recipe))

@@ -27,6 +27,7 @@ from vertebra.train.job import Job, Progress, note_broken, sampling_of
 from vertebra.train.scores import score
 from vertebra.train.step import train_step
 from vertebra.train.weights import judged_weights, plain_weights
+from vertebra.zoo.weight_files import weights_metadata
 
 # Seconds of work that a kill may cost at most, whatever an epoch takes. When a run is saved changes
 # none of its numbers.
@@ -200,6 +201,7 @@ def _metadata(job: Job) -> dict[str, str]:
         "epoch": str(job.progress.epoch),
         "step": str(job.step),
         "recipe": job.recipe.digest,
+        **weights_metadata(job.net),
     }
 
 

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from vertebra.core import VertebraError, address, rng
 from vertebra.data import Batch, normalise
+from vertebra.data.augment import mix
 from vertebra.runs import Event
 from vertebra.train.infer import autocast
 from vertebra.train.job import Job
@@ -126,13 +127,12 @@ def prepare(job: Job, batch: Batch) -> tuple[Tensor, Targets]:
     moment.images, moment.targets = pixels, labels
     if not (section.mixup or section.cutmix):
         return pixels, Targets.plain(labels)
-    from vertebra.data.augment.mixing import mix
-
     # The same share for the whole step, in every process.
-    generator = rng(job.recipe.seed, "mix", job.step)
-    mixed = mix(pixels, labels, section, generator)
-    moment.images = mixed.images
-    return mixed.images, Targets(mixed.first, mixed.second, mixed.share)
+    mixed = mix(pixels, labels, section, rng(job.recipe.seed, "mix", job.step))
+    layout = torch.channels_last if section.channels_last else torch.contiguous_format
+    moment.images = pixels = mixed.images.contiguous(memory_format=layout)
+    share = torch.full((len(labels),), mixed.lam, device=job.device)
+    return pixels, Targets(mixed.targets_a, mixed.targets_b, share)
 
 
 def seed_generator(device: torch.device, seed: int) -> None:

@@ -82,6 +82,12 @@ def save_weights(net: Backbone, path: str | Path) -> None:
 
     from vertebra.core import replace_file
 
+    tensors = {name: tensor.contiguous() for name, tensor in net.state_dict().items()}
+    replace_file(path, save(tensors, metadata=weights_metadata(net)))
+
+
+def weights_metadata(net: Backbone) -> dict[str, str]:
+    """What a safetensors file says of the network whose weights it holds."""
     about = {
         "schema": _METADATA,
         "model": net.name,
@@ -90,8 +96,7 @@ def save_weights(net: Backbone, path: str | Path) -> None:
         "preprocessing": asdict(net.preprocessing),
         "norm": batch_norm(net),
     }
-    tensors = {name: tensor.contiguous() for name, tensor in net.state_dict().items()}
-    replace_file(path, save(tensors, metadata={"vertebra": json.dumps(about)}))
+    return {"vertebra": json.dumps(about)}
 
 
 def _from_safetensors(path: Path) -> Pretrained:

@@ -1,0 +1,129 @@
+"""Several processes train what one would have trained."""
+
+from __future__ import annotations
+
+import signal
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from processes import finish, losses, metrics, start
+from torch import nn
+
+from vertebra.train.synced_norm import synchronise_norms
+
+# A rate at which rounding does not grow a thousandfold in fifty steps.
+COMMAND = (
+    *("train", "digits", "--quiet", "--set", "duration=50ba", "--set", "warmup=10ba"),
+    *("--set", "batch_size=31", "--set", "precision=fp64", "--set", "lr=0.01"),
+    *("--set", "threads=1"),
+)
+
+
+@pytest.mark.parametrize(
+    "network",
+    [
+        ("--model", "convnext_atto", "--set", "drop_path=0", "--set", "batch_size=7"),
+        ("--model", "resnet20", "--set", "sync_norm=true", "--set", "image_size=16"),
+    ],
+    ids=["layer norm", "batch norm"],
+)
+def test_two_processes_have_the_losses_of_one(tmp_path: Path, network: tuple[str, ...]) -> None:
+    """Of 31 images one process has sixteen and the other fifteen; of 7 four and three."""
+    command = [*COMMAND, *network]
+    finish(start(*command, "--out", "one", cwd=tmp_path))
+    finish(start(*command, "--out", "two", cwd=tmp_path, processes=2))
+    one, two = losses(tmp_path / "one"), losses(tmp_path / "two")
+    assert len(one) == 50
+    assert one[-1] < 0.9 * one[0], "nothing was learnt"
+    assert two == pytest.approx(one, rel=0, abs=1e-9)
+    ends = [metrics(tmp_path / name)[-1] for name in ("one", "two")]
+    assert ends[0]["errors"] == ends[1]["errors"]
+
+
+def test_a_killed_worker_is_started_again_and_ends_in_the_same_numbers(tmp_path: Path) -> None:
+    command = (
+        *("train", "digits", "--model", "resnet20", "--epochs", "3", "--quiet", "--out", "run"),
+        *("--set", "batch_size=64", "--set", "image_size=16", "--set", "threads=1"),
+    )
+    (tmp_path / "whole").mkdir()
+    finish(start(*command, cwd=tmp_path / "whole", processes=2, restarts=3))
+    process = start(*command, cwd=tmp_path, processes=2, restarts=3)
+    last = tmp_path / "run" / "checkpoints" / "last"
+    deadline = time.monotonic() + 200
+    while not last.exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    workers = psutil.Process(process.pid).children()
+    assert len(workers) == 2
+    workers[-1].send_signal(signal.SIGKILL)
+    finish(process)
+    assert metrics(tmp_path / "run") == metrics(tmp_path / "whole" / "run")
+
+
+def test_a_run_that_may_be_restarted_needs_a_name(tmp_path: Path) -> None:
+    process = start("train", "digits", "--quiet", cwd=tmp_path, processes=2, restarts=1)
+    _, err = process.communicate(timeout=200)
+    assert process.returncode != 0
+    assert "needs --out" in err
+
+
+def test_a_batch_smaller_than_the_group_is_refused(tmp_path: Path) -> None:
+    options = ("--set", "batch_size=1", "--set", "image_size=32", "--quiet")
+    process = start("train", "digits", *options, "--out", "run", cwd=tmp_path, processes=2)
+    _, err = process.communicate(timeout=200)
+    assert process.returncode != 0
+    assert "cannot be divided between 2 processes" in err
+
+
+def _part_of_a_batch(rank: int, folder: str) -> None:
+    dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
+    net = synchronise_norms(_norms(), torch.device("cpu")).train()
+    x = _batch()[slice(0, 5) if rank == 0 else slice(5, 12)].clone().requires_grad_()
+    y = net(x)
+    (y * _slope()[: len(y)] if rank == 0 else y * _slope()[5:]).sum().backward()
+    torch.save(
+        {"y": y.detach(), "x": x.grad, **{n: p.grad for n, p in net.named_parameters()}}
+        | {f"kept {n}": b for n, b in net.named_buffers()},
+        f"{folder}/{rank}.pt",
+    )
+    dist.destroy_process_group()
+
+
+def _norms() -> nn.Module:
+    torch.manual_seed(0)
+    net = nn.Sequential(
+        nn.BatchNorm2d(3, momentum=0.3), nn.Tanh(), nn.BatchNorm2d(3, momentum=None)
+    )
+    for parameter in net.parameters():
+        nn.init.normal_(parameter)
+    return net.double()
+
+
+def _batch() -> torch.Tensor:
+    generator = torch.Generator().manual_seed(1)
+    return torch.randn(12, 3, 4, 5, generator=generator, dtype=torch.float64) * 3 + 7
+
+
+def _slope() -> torch.Tensor:
+    generator = torch.Generator().manual_seed(2)
+    return torch.randn(12, 3, 4, 5, generator=generator, dtype=torch.float64)
+
+
+def test_synchronised_batch_norm_is_batch_norm_of_the_whole_batch(tmp_path: Path) -> None:
+    """Outputs, running statistics and every gradient, of parts of unequal size."""
+    mp.spawn(_part_of_a_batch, args=(str(tmp_path),), nprocs=2)
+    parts = [torch.load(tmp_path / f"{rank}.pt") for rank in (0, 1)]
+    net, x = _norms().train(), _batch().requires_grad_()
+    y = net(x)
+    (y * _slope()).sum().backward()
+    torch.testing.assert_close(torch.cat([part["y"] for part in parts]), y)
+    torch.testing.assert_close(torch.cat([part["x"] for part in parts]), x.grad)
+    for name, parameter in net.named_parameters():
+        torch.testing.assert_close(parts[0][name] + parts[1][name], parameter.grad)
+    for name, buffer in net.named_buffers():
+        for part in parts:
+            torch.testing.assert_close(part[f"kept {name}"], buffer)
