@@ -1,5 +1,6 @@
-"""Each operation against transforms v2, to the bit."""
+"""Each operation against transforms v2, to the bit but for warps."""
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -12,9 +13,11 @@ from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as tvf
 
 from vertebra.data.augment import operations as op
+from vertebra.data.augment import warps
 from vertebra.data.augment.policies import SOONER, policy
 
 FILL = [124.0, 116.0, 104.0]
+SLOPES = torch.linspace(-0.99, 0.99, 31).tolist()
 FACTORS = [0.0, 0.01, 0.37, 0.6, 1.0, 1.3999, 1.9]
 PAIRS: dict[str, tuple[Callable[..., Tensor], Callable[..., Tensor], list[float]]] = {
     "brightness": (op.brightness, tvf.adjust_brightness, FACTORS),
@@ -78,7 +81,40 @@ def test_moving_is_torchvisions(move: tuple[int, int], channels: int) -> None:
     expected = tvf.affine(
         image, angle=0.0, translate=list(move), scale=1.0, shear=[0.0, 0.0], fill=fill
     )
-    assert torch.equal(op.translate(image, *move, fill), expected)
+    assert torch.equal(warps.translate(image, *move, fill), expected)
+
+
+WARPS: dict[str, tuple[Callable[..., Tensor], Callable[..., Tensor], list[float]]] = {
+    "shear_x": (warps.shear_x, lambda image, by, fill: sheared(image, by, 0.0, fill), SLOPES),
+    "shear_y": (warps.shear_y, lambda image, by, fill: sheared(image, 0.0, by, fill), SLOPES),
+    "rotate": (
+        warps.rotate,
+        lambda image, by, fill: tvf.rotate(image, by, fill=fill),
+        torch.linspace(-135, 135, 31).tolist(),
+    ),
+}
+
+
+def sheared(image: Tensor, x: float, y: float, fill: list[float]) -> Tensor:
+    """As the policies of transforms v2 shear."""
+    shear = [math.degrees(math.atan(x)), math.degrees(math.atan(y))]
+    return tvf.affine(
+        image, angle=0.0, translate=[0, 0], scale=1.0, shear=shear, fill=fill, center=[0, 0]
+    )
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("kind", ["photograph", "noise", "narrow"])
+@pytest.mark.parametrize("name", WARPS)
+def test_warps_are_torchvisions(name: str, kind: str, channels: int) -> None:
+    """But for pixels whose place is a rounding error from the middle between two."""
+    ours, theirs, strengths = WARPS[name]
+    image, fill = images()[kind][:channels].contiguous(), FILL[:channels]
+    for strength in strengths:
+        apart = (ours(image, strength, fill) != theirs(image, strength, fill)).any(0)
+        assert apart.sum() <= 1e-3 * apart.numel(), strength
+        moved = not torch.equal(ours(image, strength, fill), image)
+        assert moved == (abs(strength) > 1e-6) or kind == "narrow"
 
 
 def test_the_policies_use_them(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,7 +30,8 @@ def differ(ours: object, theirs: object, image: Tensor, seeds: int = 40) -> int:
         after = torch.rand(1)
         torch.manual_seed(seed)
         result = ours(image)  # type: ignore[operator]
-        assert torch.equal(result, expected), seed
+        # Warps may take a neighbour where a place is a rounding error from the middle of two.
+        assert (result != expected).any(0).sum() <= 2, seed
         assert torch.rand(1) == after, "as many draws as theirs"
         changed += result.shape != image.shape or not torch.equal(result, image)
     return changed

@@ -89,16 +89,3 @@ def equalize(image: Tensor) -> Tensor:
         table = np.minimum((before + step // 2) // step, 255).astype(np.uint8)
         np.take(table, channel, out=out, mode="clip")
     return torch.from_numpy(equal)
-
-
-def translate(image: Tensor, right: int, down: int, fill: list[float]) -> Tensor:
-    """``v2.functional.affine`` by whole pixels: the image moved, ``fill`` where it was."""
-    height, width = image.shape[-2:]
-    colour = torch.tensor(fill).round().to(torch.uint8).view(-1, 1, 1)
-    moved = colour.expand_as(image).contiguous()
-    rows, columns = height - abs(down), width - abs(right)
-    if rows > 0 and columns > 0:
-        top, left = max(0, down), max(0, right)
-        source = image[:, max(0, -down) :, max(0, -right) :][:, :rows, :columns]
-        moved[:, top : top + rows, left : left + columns] = source
-    return moved

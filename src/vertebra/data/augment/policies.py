@@ -10,11 +10,12 @@ from torchvision.transforms import v2
 
 from vertebra.core import unknown
 from vertebra.data.augment import operations as op
+from vertebra.data.augment import warps
 
 Fill = list[float]
 NAMES = ("autoaugment", "randaugment", "trivialaugment")
 
-# What transforms v2 takes long for; the rest (shear, rotation, posterising, ...) stays theirs.
+# What transforms v2 takes long for; the rest (posterising, inverting, ...) stays theirs.
 SOONER: dict[str, Callable[[Tensor, float, Fill], Tensor]] = {
     "Brightness": lambda image, strength, fill: op.brightness(image, 1 + strength),
     "Color": lambda image, strength, fill: op.saturation(image, 1 + strength),
@@ -22,15 +23,18 @@ SOONER: dict[str, Callable[[Tensor, float, Fill], Tensor]] = {
     "Sharpness": lambda image, strength, fill: op.sharpness(image, 1 + strength),
     "Solarize": lambda image, strength, fill: op.solarize(image, 255 * strength),
     "Equalize": lambda image, strength, fill: op.equalize(image),
-    "TranslateX": lambda image, strength, fill: op.translate(image, int(strength), 0, fill),
-    "TranslateY": lambda image, strength, fill: op.translate(image, 0, int(strength), fill),
+    "TranslateX": lambda image, strength, fill: warps.translate(image, int(strength), 0, fill),
+    "TranslateY": lambda image, strength, fill: warps.translate(image, 0, int(strength), fill),
+    "ShearX": warps.shear_x,
+    "ShearY": warps.shear_y,
+    "Rotate": warps.rotate,
 }
 
 
 class _Sooner:
     """Overrides where transforms v2 applies an operation; all draws stay theirs.
 
-    The method is not public. Should it go, theirs runs: the same pixels, only later.
+    The method is not public. Should it go, theirs runs: the same pixels, later.
     """
 
     fill: Fill
