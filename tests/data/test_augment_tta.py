@@ -16,7 +16,7 @@ def pictures(*shape: int) -> torch.Tensor:
     return torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator)
 
 
-@pytest.mark.parametrize("shape", [(2, 3, 24, 24), (3, 1, 29, 40), (1, 3, 37, 24)])
+@pytest.mark.parametrize("shape", [(2, 3, 24, 24), (3, 1, 31, 40), (1, 3, 37, 24)])
 def test_ten_crops_are_torchvisions(shape: tuple[int, ...]) -> None:
     images = pictures(*shape)
     expected = torch.stack(list(tvf.ten_crop(images, [24, 24])))
