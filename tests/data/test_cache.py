@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import pickle
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -235,6 +236,34 @@ def shade(index: int) -> Tensor:
     return torch.full((3, 2 + index % 5, 40), index % 256, dtype=torch.uint8)
 
 
+def linger(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Open the gaps in which another process or thread could come between."""
+    size_of, write_at = os.fstat, os.pwrite
+
+    def fstat(file: int) -> os.stat_result:
+        found = size_of(file)
+        time.sleep(0.001)
+        return found
+
+    def pwrite(file: int, content: bytes, offset: int) -> int:
+        time.sleep(0.001)
+        return write_at(file, content, offset)
+
+    monkeypatch.setattr("vertebra.data.disk_cache.os.fstat", fstat)
+    monkeypatch.setattr("vertebra.data.disk_cache.os.pwrite", pwrite)
+
+
+def test_several_threads_write_in_places_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    linger(monkeypatch)
+    cache = made("disk", tmp_path, None)
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda index: cache.get(index, lambda: shade(index)), range(200)))
+    for index in range(200):
+        assert torch.equal(cache.get(index, explode), shade(index))
+
+
 def fill_in(folder: Path, seed: int) -> None:
     cache = made("disk", folder, None)
     for index in np.random.default_rng(seed).permutation(300).tolist():
@@ -242,7 +271,8 @@ def fill_in(folder: Path, seed: int) -> None:
         assert torch.equal(found, shade(index))
 
 
-def test_several_processes_fill_one_cache(tmp_path: Path) -> None:
+def test_several_processes_fill_one_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    linger(monkeypatch)
     context = multiprocessing.get_context("fork")
     fillers = [context.Process(target=fill_in, args=(tmp_path, seed)) for seed in range(4)]
     for filler in fillers:

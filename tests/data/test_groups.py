@@ -166,6 +166,20 @@ def test_a_class_of_one_group_is_trained_on() -> None:
         assert len(divided["test"])
 
 
+def test_rare_classes_among_common_ones_are_trained_on() -> None:
+    """Each rare class is in one group alone, which another part may lack for what else it has."""
+    for seed in range(20):
+        generator = np.random.default_rng(seed)
+        sizes = generator.integers(5, 60, 12)
+        groups = np.repeat(np.arange(12, dtype=np.int32), sizes)
+        labels = np.zeros(len(groups), dtype=np.int64)
+        labels[np.cumsum(sizes)[:4] - 1] = np.arange(1, 5)
+        total = len(labels)
+        divided = stratified_split(names(total), labels, {"test": 0.3, "val": 0.3}, seed, groups)
+        assert len(np.unique(labels[divided["train"]])) == 5
+        assert len(divided["val"])
+
+
 def test_groups_are_dealt_by_seed_and_not_by_number_or_place() -> None:
     labels = skewed(600, 4)
     groups = grouped(labels, 5, True)

@@ -68,6 +68,9 @@ def ours(opened: Any) -> list[tuple[str, bytes, str]]:
     ]
 
 
+GOOD = [sample(f"{n}", n) for n in range(10)]
+
+
 def test_samples_are_those_that_webdataset_reads(tmp_path: Path) -> None:
     root = shards(tmp_path)
     opened = open_dataset(f"wds:{root}")
@@ -200,6 +203,37 @@ def test_of_a_shard_that_is_cut_off_what_is_whole_is_used(tmp_path: Path, spare:
     assert ours(opened)[45:] == theirs([path])[:complete]
 
 
+def test_an_image_that_is_cut_off_is_not_used_though_its_label_is_there(tmp_path: Path) -> None:
+    samples = [(key, dict(reversed(parts.items()))) for key, parts in GOOD]
+    path = write(tmp_path / "a.tar", samples)
+    with tarfile.open(path) as file:
+        last = file.getmembers()[-1]
+    path.write_bytes(path.read_bytes()[: last.offset_data + last.size - 1])
+    opened = open_dataset(f"wds:{path}")
+    assert opened.notes == ("a.tar ends in the middle of a sample: 9 samples of it used",)
+    assert len(opened.source.ids) == 9
+
+
+def test_sizes_that_stand_in_a_pax_header(tmp_path: Path) -> None:
+    path = tmp_path / "a.tar"
+    with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as file:
+        for key, parts in GOOD:
+            for suffix, content in parts.items():
+                info = tarfile.TarInfo(f"{key}.{suffix}")
+                info.size = len(content)
+                info.pax_headers = {"size": str(len(content))}
+                file.addfile(info, io.BytesIO(content))
+    with tarfile.open(path) as file:
+        headers = [member.offset_data - 512 for member in file]
+    content = bytearray(path.read_bytes())
+    for at in headers:  # as a file too large for the field has it
+        content[at + 124 : at + 136] = b"0" * 11 + b"\0"
+        content[at + 148 : at + 156] = b" " * 8
+        content[at + 148 : at + 156] = f"{sum(content[at : at + 512]):06o}\0 ".encode()
+    path.write_bytes(content)
+    assert ours(open_dataset(f"wds:{path}")) == theirs([path])
+
+
 def test_a_shard_cut_after_it_was_opened_is_a_broken_file(tmp_path: Path) -> None:
     root = shards(tmp_path)
     opened = open_labelled(f"wds:{root}")
@@ -238,7 +272,6 @@ def test_an_epoch_reads_a_few_shards_at_a_time(tmp_path: Path) -> None:
     assert len({tuple(sorted(order[:40])) for order in orders}) == 3, "other shards come first"
 
 
-GOOD = [sample(f"{n}", n) for n in range(10)]
 BAD: dict[str, tuple[Callable[[Path], object], str]] = {
     "gzip": (lambda root: write(root / "a.tar.gz", GOOD), "unpack it"),
     "no tar": (lambda root: (root / "a.tar").write_bytes(b"text" * 1000), "is no tar file"),
