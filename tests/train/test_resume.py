@@ -86,15 +86,6 @@ def kill_after(run: Path, process: subprocess.Popen[str], steps: int) -> None:
     process.wait()
 
 
-@pytest.mark.parametrize("steps", [0, 9, 18])
-def test_killed_run_resumes_to_the_same_bits(whole: Path, tmp_path: Path, steps: int) -> None:
-    process = vertebra(*COMMAND, "--out", "run", cwd=tmp_path)
-    kill_after(tmp_path / "run", process, steps)
-    assert process.returncode == -signal.SIGKILL, "the run ended before it could be killed"
-    finish(vertebra("train", "--resume", "run", "--quiet", cwd=tmp_path))
-    same_run(whole, tmp_path / "run")
-
-
 def test_recipe_of_a_run_replays_it_to_the_same_bits(whole: Path, tmp_path: Path) -> None:
     recipe = str(whole / "recipe.yaml")
     finish(vertebra("train", "--recipe", recipe, "--out", "again", "--quiet", cwd=tmp_path))

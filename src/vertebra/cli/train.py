@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,26 +15,38 @@ if TYPE_CHECKING:
 
 
 DEFAULT = "scratch-small"
+_DATA = "'digits', a folder of class folders, a manifest (.csv, .parquet), hf:NAME or wds:SHARDS."
 
 
 def command(
-    data: Annotated[
-        str | None, typer.Argument(help="'digits', or a folder with one subfolder a class.")
-    ] = None,
+    data: Annotated[str | None, typer.Argument(help=_DATA)] = None,
     model: Annotated[
         str | None, typer.Option("--model", "-m", help="The network; the recipe's if not given.")
     ] = None,
     recipe: Annotated[
         str | None,
-        typer.Option(
-            help="A built-in recipe (scratch-small if not given), or a run's recipe.yaml."
-        ),
+        typer.Option(help="A built-in recipe (scratch-small if not given), or a recipe.yaml."),
+    ] = None,
+    weights: Annotated[
+        str | None, typer.Option(help="Where to start: DEFAULT, timm:TAG, a file, or a run.")
     ] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the training images.")] = None,
     seed: Annotated[int | None, typer.Option(help="Of weights, order and augmentation.")] = None,
     changes: Annotated[
         list[str] | None, typer.Option("--set", help="KEY=VALUE of the recipe; may be repeated.")
     ] = None,
+    cache: Annotated[
+        str | None, typer.Option(help="Where decoded images are kept: ram, disk or none.")
+    ] = None,
+    folds: Annotated[
+        int | None, typer.Option(help="Cross-validate: train once with each part held out.")
+    ] = None,
+    tune: Annotated[
+        bool, typer.Option("--tune", help="Time precisions and layouts, take the fastest.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what would be done and what it takes.")
+    ] = False,
     out: Annotated[
         Path | None, typer.Option(help="The run folder; runs/DATA-MODEL if not given.")
     ] = None,
@@ -46,19 +59,21 @@ def command(
     from vertebra.machine import keep_freed_memory
 
     given = {"data": data, "model": model, "epochs": epochs, "seed": seed}
-    others = [changes, out, recipe, *given.values()]
-    if resume is not None and any(value not in (None, []) for value in others):
+    given |= {"model.weights": weights, "data.cache": cache}
+    others = [changes, out, recipe, folds, *given.values()]
+    if resume is not None and (any(value not in (None, []) for value in others) or dry_run or tune):
         raise VertebraError("--resume goes on with the run's own recipe; give nothing else with it")
     # Before the slow imports: a mistyped key should not cost five seconds.
     wanted = None if resume is not None else _recipe(recipe or DEFAULT, given, changes or [])
     keep_freed_memory()
-    run = _fit(wanted, out, resume, quiet)
-    if json:
-        from vertebra.cli.summaries import run_document
-
-        output.document(run_document(run))
-        return
-    _closing(run)
+    if not quiet:
+        _first_notice("loading PyTorch ...")
+    if wanted is not None and dry_run:
+        _plan(wanted, json)
+    elif wanted is not None and folds is not None:
+        _folds(wanted, folds, out, quiet, json)
+    else:
+        _train(wanted, out, resume, tune, quiet, json)
 
 
 def _recipe(source: str, given: dict[str, Any], changes: list[str]) -> Recipe:
@@ -83,18 +98,82 @@ def _recipe(source: str, given: dict[str, Any], changes: list[str]) -> Recipe:
     return recipe
 
 
-def _fit(recipe: Recipe | None, out: Path | None, resume: Path | None, quiet: bool) -> Run:
-    if quiet:
-        from vertebra.train import fit
+def _first_notice(text: str) -> None:
+    """Said once, not by every process of a group."""
+    if os.environ.get("RANK", "0") == "0":
+        output.notice(text)
 
-        return fit(recipe, out, resume=resume)
+
+def _train(
+    recipe: Recipe | None,
+    out: Path | None,
+    resume: Path | None,
+    tune: bool,
+    quiet: bool,
+    json: bool,
+) -> None:
     from vertebra.cli.progress import TrainingProgress
-
-    output.notice("loading PyTorch ...")
     from vertebra.train import fit
 
-    with TrainingProgress(output.console(stderr=True)) as progress:
-        return fit(recipe, out, resume=resume, observers=(progress,), tell=output.notice)
+    if quiet:
+        run = fit(recipe, out, resume=resume, tune=tune)
+    else:
+        with TrainingProgress(output.console(stderr=True)) as progress:
+            run = fit(
+                recipe,
+                out,
+                resume=resume,
+                tune=tune,
+                observers=(progress,),
+                tell=output.notice,
+            )
+    if os.environ.get("RANK", "0") != "0":
+        return
+    if json:
+        from vertebra.cli.summaries import run_document
+
+        output.document(run_document(run))
+        return
+    _closing(run)
+
+
+def _plan(recipe: Recipe, json: bool) -> None:
+    from vertebra.cli.plan import print_plan
+    from vertebra.train import plan
+
+    found = plan(recipe)
+    if json:
+        output.document(found.to_dict())
+        return
+    print_plan(found)
+
+
+def _folds(recipe: Recipe, folds: int, out: Path | None, quiet: bool, json: bool) -> None:
+    from vertebra.report.words import percent
+    from vertebra.train import cross_validate
+    from vertebra.train.folder import DEFAULT_PARENT
+
+    name = f"{Path(recipe.data.source).name}-{recipe.model.name}-folds"
+    tell = None if quiet else output.notice
+    result = cross_validate(recipe, folds, out or Path(DEFAULT_PARENT) / name, tell=tell)
+    if json:
+        output.document(result.to_dict())
+        return
+    rows = [
+        (
+            fold.run,
+            str(fold.epoch),
+            percent(fold.val_top1),
+            "-" if fold.test_top1 is None else percent(fold.test_top1),
+        )
+        for fold in result.folds
+    ]
+    output.table(("run", "best epoch", "validation", "test"), rows)
+    output.line(
+        f"validation  top-1 {percent(result.mean)}, standard deviation between "
+        f"{folds} folds {percent(result.spread)}"
+    )
+    output.line(str(result.path))
 
 
 def _closing(run: Run) -> None:

@@ -2,17 +2,23 @@
 
 from vertebra.train.evaluate import Evaluation, evaluate, load_model
 from vertebra.train.fit import fit
+from vertebra.train.folds import CrossValidation, cross_validate
+from vertebra.train.plan import Plan, plan
 from vertebra.train.predict import Prediction, Predictions, predict
 from vertebra.train.scores import Scores, score
 
 __all__ = [
+    "CrossValidation",
     "Evaluation",
+    "Plan",
     "Prediction",
     "Predictions",
     "Scores",
+    "cross_validate",
     "evaluate",
     "fit",
     "load_model",
+    "plan",
     "predict",
     "score",
 ]

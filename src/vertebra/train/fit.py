@@ -28,6 +28,7 @@ from vertebra.train.own_data import dataset_of, unchanged_dataset
 from vertebra.train.rules import check_device, resolve
 from vertebra.train.settings import device_of, settings
 from vertebra.train.summary import finish
+from vertebra.train.tune import tune as tuned
 from vertebra.zoo.of_recipe import build
 
 Tell = Callable[[str], None]
@@ -46,6 +47,7 @@ def fit(
     out: str | Path | None = None,
     *,
     resume: str | Path | None = None,
+    tune: bool = False,
     observers: Sequence[Observer] = (),
     tell: Tell | None = None,
 ) -> Run:
@@ -58,6 +60,8 @@ def fit(
         out: the run folder to make; None: ``runs/DATA-MODEL``, numbered if that is taken.
         resume: a run folder to go on with instead, from its last checkpoint, to the same numbers as
             if it had never stopped.
+        tune: choose precision, layout and compilation by timing a few steps of each, where the
+            recipe leaves them open; see :mod:`vertebra.train.tune`.
         observers: who watches; see :mod:`vertebra.runs.events`. In rank 0 only.
         tell: called with each thing the user should know (an image skipped, ...).
 
@@ -72,12 +76,16 @@ def fit(
     """
     if (recipe is None) == (resume is None):
         raise VertebraError("fit takes a recipe or a run to resume, one of the two")
+    if resume is not None and tune:
+        raise VertebraError(
+            "a resumed run keeps what it began with; give no tune with resume"
+        )
     if resume is not None and out is not None:
         raise VertebraError("a resumed run stays in its folder; give no out with resume")
     resume = resume or _to_restart(out)
     with joined() as group, contextlib.ExitStack() as claims:
         tell = tell if tell is not None and group.is_first else _say_nothing
-        run, dataset = _opened(recipe, out, resume, group, tell, claims)
+        run, dataset = _opened(recipe, out, resume, tune, group, tell, claims)
         with _machine_limits_speak(run):
             return _run(run, dataset, observers if group.is_first else (), tell, group)
 
@@ -100,6 +108,7 @@ def _opened(
     recipe: Recipe | None,
     out: str | Path | None,
     resume: str | Path | None,
+    tune: bool,
     group: Group,
     tell: Tell,
     claims: contextlib.ExitStack,
@@ -119,6 +128,8 @@ def _opened(
         dataset = dataset_of(recipe)
         resolved = resolve(recipe, dataset, machine, group)
         _tell_of(resolved, dataset, tell)
+        if tune:
+            resolved = tuned(resolved, recipe, dataset, machine, tell)
         run = make_run(resolved, dataset, out, machine, group.world, tell, claims)
         return run, dataset
 

@@ -17,7 +17,7 @@ from vertebra.anatomy.macs import count
 from vertebra.core import VertebraError
 from vertebra.core.preprocessing import channel_statistics
 from vertebra.data import ImageDataset, Sampling, steps_per_epoch
-from vertebra.machine import Machine
+from vertebra.machine import Machine, describe
 from vertebra.runs import Recipe
 from vertebra.runs.sections import DataSection, TrainSection
 from vertebra.train.group import Group
@@ -127,6 +127,17 @@ def default_precision(graph: Graph, device: str, machine: Machine) -> str:
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
     gains = machine.has_bf16 and depthwise_share(graph) <= MOST_DEPTHWISE
     return "bf16" if gains and unsafe_in_bf16(graph) is None else "fp32"
+
+
+def bf16_is_worth_timing(recipe: Recipe) -> bool:
+    """Whether the device multiplies bfloat16, and the network's gradients are right in it."""
+    if torch.device(recipe.train.device or "cpu").type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    with torch.device("meta"):
+        net = of_recipe.build(recipe)
+    size = recipe.data.image_size or 0
+    graph = dissect(net, (recipe.data.channels or 0, size, size)).graph
+    return describe().has_bf16 and unsafe_in_bf16(graph) is None
 
 
 def unsafe_in_bf16(graph: Graph) -> str | None:
