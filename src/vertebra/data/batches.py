@@ -86,6 +86,8 @@ class training_batches:  # noqa: N801 - reads as the iterable that it is
             of an epoch a rank may have one fewer than another, and none of a short batch that has
             fewer images than there are ranks.
 
+        decode: "full" or "scaled", see :class:`~vertebra.data.views.TrainingView`.
+
     Raises:
         VertebraError: a batch has fewer images than there are ranks.
 
@@ -105,13 +107,14 @@ class training_batches:  # noqa: N801 - reads as the iterable that it is
         rank: int = 0,
         world: int = 1,
         micro_batch: int | None = None,
+        decode: str = "full",
     ) -> None:
         smallest = min(sampling.batch_size, len(split))
         if smallest < world:
             raise VertebraError(
                 f"a batch of {smallest} images cannot be divided between {world} processes"
             )
-        self._view = TrainingView(split, preprocessing, augment, seed, tuple(sizes))
+        self._view = TrainingView(split, preprocessing, augment, seed, tuple(sizes), decode)
         self._epoch = _Epoch(split, sampling, seed, rank, world, micro_batch)
         self._loader = _loader(self._view, self._epoch, workers) if workers else None
 

@@ -49,6 +49,14 @@ class Split:
         index = int(self.indices[place])
         return self.cache.get(index, lambda: self.source.read(index, self.channels))
 
+    def encoded(self, place: int) -> bytes | None:
+        """The undecoded file at ``place``; None where the source has none.
+
+        Raises:
+            DecodeError: it cannot be read.
+        """
+        return self.source.encoded(int(self.indices[place]))
+
     def id(self, place: int) -> str:
         """The stable name of the sample at ``place``."""
         return self.source.ids[int(self.indices[place])]

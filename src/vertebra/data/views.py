@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar, cast
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from vertebra.core import Preprocessing, VertebraError, address, rng
+from vertebra.data.augment import scaled_augmentation
 from vertebra.data.card import Skipped
 from vertebra.data.dataset import Split
 from vertebra.data.decode import DecodeError
@@ -21,6 +22,9 @@ from vertebra.runs.recipe import AugmentSection
 
 # Broken files in a row, drawn at random, after which the data is to blame and not the files.
 MOST_REPLACEMENTS = 20
+
+Made = TypeVar("Made")
+Transform = Callable[[Tensor | bytes, str], Tensor]
 
 
 @dataclass(frozen=True)
@@ -54,11 +58,14 @@ class Request(NamedTuple):
 
 
 class Pixels(NamedTuple):
-    """Decoded images by the place that was asked for, and the place that each is of."""
+    """Images by the place that was asked for, decoded or as files, and the place that each is of.
 
-    images: dict[int, Tensor]
+    ``broken``: what could not be read so far, by its id.
+    """
+
+    images: dict[int, Tensor | bytes]
     shown: dict[int, int]
-    broken: tuple[Skipped, ...]
+    broken: dict[str, Skipped]
 
 
 @dataclass(frozen=True)
@@ -69,7 +76,11 @@ class Failure:
 
 
 class TrainingView(Dataset[Batch]):
-    """Batches of augmented images."""
+    """Batches of augmented images.
+
+    ``decode`` "full": files are decoded first, perhaps in another thread or from a cache, and then
+    augmented. "scaled": what is drawn for an image decides how its file is decoded.
+    """
 
     def __init__(
         self,
@@ -78,11 +89,12 @@ class TrainingView(Dataset[Batch]):
         augment: AugmentSection,
         seed: int,
         sizes: tuple[int, ...],
+        decode: str = "full",
     ) -> None:
-        self.split, self.seed, self.sizes = split, seed, sizes
+        self.split, self.seed, self.sizes, self.decode = split, seed, sizes, decode
         self.preprocessing, self.section = preprocessing, augment
         self.labels = torch.from_numpy(split.labels)
-        self._transforms: dict[int, Callable[[Tensor], Tensor]] = {}
+        self._transforms: dict[int, Transform] = {}
 
     def __getitems__(self, request: Request) -> Batch | Failure:
         try:
@@ -91,60 +103,105 @@ class TrainingView(Dataset[Batch]):
             return Failure(str(error))
 
     def read(self, request: Request) -> Pixels:
-        """The decoded images; draws nothing shared, so it may run in another thread.
+        """The images or files; draws nothing shared, so it may run in another thread.
 
         Raises:
             VertebraError: too many files in a row cannot be decoded.
         """
-        images, shown = {}, {}
-        broken: dict[str, Skipped] = {}
+        pixels = Pixels({}, {}, {})
         for place in request.places.tolist():
-            if place not in images:  # a repeat is decoded once
-                images[place], shown[place] = self._read(place, request.epoch, broken)
-        return Pixels(images, shown, tuple(broken.values()))
+            if place not in pixels.images:  # a repeat is read once
+                found = self._first_good(place, request.epoch, pixels.broken, self._read)
+                pixels.images[place], pixels.shown[place] = found
+        return pixels
 
-    def _read(self, place: int, epoch: int, broken: dict[str, Skipped]) -> tuple[Tensor, int]:
-        """The image at ``place``, or at another in its stead, and which one it is."""
-        wanted = self.split.id(place)
+    def _read(self, place: int) -> Tensor | bytes:
+        content = self.split.encoded(place) if self.decode == "scaled" else None
+        return self.split.read(place) if content is None else content
+
+    def _first_good(
+        self,
+        place: int,
+        epoch: int,
+        broken: dict[str, Skipped],
+        make: Callable[[int], Made],
+    ) -> tuple[Made, int]:
+        """What ``make`` makes of ``place``, or of another in its stead, and which one it is."""
+        wanted, last = self.split.id(place), ""
         for attempt in range(MOST_REPLACEMENTS + 1):
             if attempt:
                 draw = rng(self.seed, "replacement", epoch, wanted, attempt)
                 place = int(draw.integers(len(self.split)))
+            name = self.split.id(place)
+            if name in broken:
+                last = f"{name}: {broken[name].reason}"
+                continue
             try:
-                return self.split.read(place), place
+                return make(place), place
             except DecodeError as error:
-                name = self.split.id(place)
                 broken[name] = Skipped(name, error.reason)
-                last = error
+                last = str(error)
         raise VertebraError(
             f"too many files of {self.split.source.name} cannot be decoded: "
             f"{MOST_REPLACEMENTS} drawn in place of {wanted} failed too, the last with {last}"
         )
 
     def augment(self, request: Request, pixels: Pixels) -> Batch:
-        """The batch. Leaves the global generator, which transforms v2 draws from, as it was."""
-        transform = self._transform(request.epoch)
-        places = request.places.tolist()
+        """The batch. Leaves the global generator, which transforms v2 draws from, as it was.
+
+        Raises:
+            VertebraError: too many files in a row cannot be decoded.
+        """
+        views, shown = [], []
         state = torch.get_rng_state()
         try:
-            views = []
-            for place, repeat in zip(places, request.repeats.tolist(), strict=True):
-                # Each image has its own place in the generator.
-                at = address(self.seed, "augment", request.epoch, self.split.id(place), repeat)
-                torch.default_generator.manual_seed(at)
-                views.append(transform(pixels.images[place]))
+            for place, repeat in zip(
+                request.places.tolist(), request.repeats.tolist(), strict=True
+            ):
+                view, which = self._view(place, repeat, request.epoch, pixels)
+                views.append(view)
+                shown.append(which)
         finally:
             torch.set_rng_state(state)
-        labels = self.labels[[pixels.shown[place] for place in places]]
-        return Batch(torch.stack(views), labels, torch.from_numpy(request.places), pixels.broken)
+        broken = tuple(pixels.broken.values())
+        return Batch(
+            torch.stack(views), self.labels[shown], torch.from_numpy(request.places), broken
+        )
 
-    def _transform(self, epoch: int) -> Callable[[Tensor], Tensor]:
+    def _view(self, place: int, repeat: int, epoch: int, pixels: Pixels) -> tuple[Tensor, int]:
+        """One augmented image, and the place that it is of."""
+        transform = self._transform(epoch)
+        # Each image has its own place in the generator; one that stands in has the other's.
+        at = address(self.seed, "augment", epoch, self.split.id(place), repeat)
+
+        def augmented(which: int) -> Tensor:
+            ahead = which == pixels.shown[place]
+            image = pixels.images[place] if ahead else self._read(which)
+            torch.default_generator.manual_seed(at)
+            return transform(image, self.split.id(which))
+
+        if isinstance(pixels.images[place], Tensor):
+            return augmented(pixels.shown[place]), pixels.shown[place]
+        return self._first_good(place, epoch, pixels.broken, augmented)
+
+    def _transform(self, epoch: int) -> Transform:
         own = self.preprocessing
         size = self.sizes[min(epoch, len(self.sizes) - 1)] if self.sizes else own.size
         if size not in self._transforms:
             fitting = own if size == own.size else own.for_size(size)
-            self._transforms[size] = augmentation(self.section, fitting)
+            self._transforms[size] = self._made(fitting)
         return self._transforms[size]
+
+    def _made(self, preprocessing: Preprocessing) -> Transform:
+        whole = augmentation(self.section, preprocessing)
+        if self.decode == "full":
+            return lambda image, _name: whole(cast("Tensor", image))
+        of_file = scaled_augmentation(self.section, preprocessing, self.split.channels)
+
+        def transform(image: Tensor | bytes, name: str) -> Tensor:
+            return whole(image) if isinstance(image, Tensor) else of_file(image, name)
+
+        return transform
 
     def __getstate__(self) -> dict[str, Any]:
         # Transforms are closures, which cannot be sent to a process; they are made again there.

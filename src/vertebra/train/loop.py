@@ -78,6 +78,7 @@ def batches_of(job: Job) -> training_batches:
         rank=job.group.rank,
         world=job.group.world,
         micro_batch=section.micro_batch,
+        decode=recipe.data.decode,
     )
 
 

@@ -20,7 +20,8 @@ def dataset_of(recipe: Recipe, keep: bool = True) -> ImageDataset:
         data.source,
         data.split_seed,
         channels=data.channels,
-        cache=(data.cache or "ram") if keep else "none",
+        # What is decoded to fit a crop fits no other.
+        cache=(data.cache or "ram") if keep and data.decode == "full" else "none",
         cache_gib=data.cache_gib,
         cache_folder=Path(data.cache_folder) if data.cache_folder else None,
         folds=data.folds,

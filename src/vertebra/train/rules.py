@@ -77,6 +77,7 @@ def resolve(
     )
     _check(resolved, dataset)
     check_schedule(resolved.train, resolved.data, len(dataset.train))
+    check_shares(resolved, len(dataset.train), group.world)
     with torch.device("meta"):
         net = of_recipe.build(resolved)
     graph = dissect(net, (dataset.channels, size, size)).graph
@@ -238,6 +239,27 @@ def check_schedule(section: TrainSection, data: DataSection, samples: int) -> No
             raise VertebraError(
                 f"{name} ({duration}, {duration.steps(steps)} steps) is longer than the run "
                 f"({section.duration}, {total} steps of {steps} an epoch)"
+            )
+
+
+def check_shares(recipe: Recipe, samples: int, world: int) -> None:
+    """Refuse batches that would keep processes waiting for each other for ever.
+
+    Raises:
+        VertebraError: a batch that has no image for some process, or micro-batches whose number
+            differs between processes that synchronise each.
+    """
+    size = min(recipe.train.batch_size, samples)
+    last = samples % size if recipe.data.short_batch == "keep" else 0
+    for images in {size, last or size}:
+        if images < world:
+            raise VertebraError(
+                f"a batch of {images} images cannot be divided between {world} processes"
+            )
+        if recipe.train.sync_norm and recipe.train.micro_batch and images % world:
+            raise VertebraError(
+                f"train.sync_norm with train.micro_batch needs batches that {world} processes "
+                f"share equally, and there is one of {images}"
             )
 
 
