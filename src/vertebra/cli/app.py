@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from vertebra import __version__
-from vertebra.cli import compare, evaluate, models, output, predict, recipes, show, train
+from vertebra.cli import compare, data, evaluate, models, output, predict, recipes, show, train
 from vertebra.core import STOPPED, VertebraError
 
 app = typer.Typer(
@@ -21,7 +21,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for verb in (models, show, compare, recipes, train, evaluate, predict):
+for verb in (models, show, compare, data, recipes, train, evaluate, predict):
     app.command(verb.__name__.rpartition(".")[2])(verb.command)
 
 
