@@ -1,0 +1,121 @@
+"""Runs that are looked at before they are begun: dry runs, timed choices, folds."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import vertebra as vb
+from vertebra.core import VertebraError
+from vertebra.runs import Recipe
+from vertebra.train.folds import cross_validate
+from vertebra.train.plan import plan
+from vertebra.train.schedule import learning_rate
+from vertebra.train.tune import Candidate, candidates
+
+TINY = {"epochs": 2, "warmup": "2ba", "batch_size": 128, "image_size": 16, "threads": 1}
+
+
+def tiny(**changes: Any) -> Recipe:
+    return Recipe.load("scratch-small", **{**TINY, **changes})
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("vertebra.train.summary.write_report", lambda *_: None)
+    monkeypatch.setenv("VERTEBRA_HOME", str(tmp_path / "home"))
+
+
+def test_a_plan_is_of_the_run_that_would_be(tmp_path: Path) -> None:
+    planned = plan(tiny(epochs=3))
+    run = vb.train.fit(tiny(epochs=3), tmp_path / "run")
+    assert planned.recipe == run.recipe
+    steps = [row for row in run.metrics if row["kind"] == "step"]
+    assert planned.total_steps == len(steps) == 3 * planned.steps_per_epoch
+    assert planned.rates == tuple(row["lr"] for row in steps[:: planned.steps_per_epoch])
+    assert planned.rates[1] == learning_rate(run.recipe.train, 8, 8)
+    assert planned.timed_steps == 6
+    assert planned.epoch_seconds == pytest.approx(planned.step_seconds * 8)
+    assert planned.memory is not None
+    assert planned.memory.batch == 128
+    assert json.loads(json.dumps(planned.to_dict()))["schema"] == "vertebra.plan/1"
+
+
+def test_a_plan_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    plan(tiny(epochs=1))
+    assert [path.name for path in tmp_path.rglob("*")] == []
+
+
+def test_what_the_user_says_is_no_candidate() -> None:
+    resolved = tiny(num_classes=10, in_chans=1, channels=1, device="cpu")
+    every = candidates(resolved, tiny())
+    assert Candidate("fp32", False) in every
+    assert {c.precision for c in candidates(resolved, tiny(precision="fp32"))} == {"fp32"}
+    assert {c.channels_last for c in candidates(resolved, tiny(channels_last=False))} == {False}
+    assert not any(c.compile for c in every)
+
+
+def test_the_fastest_is_taken_written_down_and_remembered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a clock that says that contiguous float32 is the fastest, which no rule would choose."""
+    asked: list[str] = []
+
+    def clock(job: Any, _batches: object) -> float:
+        section = job.recipe.train
+        asked.append(f"{section.precision} {section.channels_last}")
+        return 1.0 if (section.precision, section.channels_last) == ("fp32", False) else 2.0
+
+    monkeypatch.setattr("vertebra.train.tune.timed_step", clock)
+    told: list[str] = []
+    run = vb.train.fit(tiny(), tmp_path / "run", tune=True, tell=told.append)
+    assert (run.recipe.train.precision, run.recipe.train.channels_last) == ("fp32", False)
+    assert run.recipe.train.compile is False
+    assert any("fastest here: fp32, contiguous" in line for line in told)
+    assert len(set(asked)) in (2, 4)
+    before = len(asked)
+    again = vb.train.fit(tiny(seed=1), tmp_path / "again", tune=True, tell=told.append)
+    assert len(asked) == before, "measured once"
+    assert again.recipe.train.channels_last is False
+    vb.train.fit(tiny(batch_size=64), tmp_path / "other", tune=True)
+    assert len(asked) > before, "another batch is another question"
+    before = len(asked)
+    vb.train.fit(Recipe.load(run.path / "recipe.yaml"), tmp_path / "replay", tune=True)
+    assert len(asked) == before, "a replay has nothing left open"
+    with pytest.raises(VertebraError, match="give no tune"):
+        vb.train.fit(resume=run.path, tune=True)
+
+
+def test_folds_hold_every_image_out_once(tmp_path: Path) -> None:
+    told: list[str] = []
+    result = cross_validate(tiny(epochs=1), 3, tmp_path / "folds", tell=told.append)
+    assert len(result.folds) == 3
+    runs = [vb.runs.Run.open(fold.run) for fold in result.folds]
+    held = [sum(run.card["counts"]["val"].values()) for run in runs]
+    train = [sum(run.card["counts"]["train"].values()) for run in runs]
+    test = {json.dumps(run.card["counts"]["test"]) for run in runs}
+    assert len(test) == 1, "test is the same for all"
+    assert sum(held) == train[0] + held[0]
+    assert max(held) - min(held) <= 10
+    values = [run.epochs[-1]["val_top1"] for run in runs]
+    assert result.mean == pytest.approx(statistics.mean(values))
+    assert result.spread == pytest.approx(statistics.stdev(values))
+    summary = json.loads((tmp_path / "folds" / "folds.json").read_text())
+    assert summary["mean"] == result.mean
+
+
+def test_folds_go_on_where_they_were(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()  # a finished fold is known by its report
+    first = cross_validate(tiny(epochs=1), 2, tmp_path / "folds")
+    (tmp_path / "folds" / "fold-1" / "report.html").unlink()
+    times = [Path(fold.run, "recipe.yaml").stat().st_mtime_ns for fold in first.folds]
+    again = cross_validate(tiny(epochs=1), 2, tmp_path / "folds")
+    assert again == first
+    assert times == [Path(fold.run, "recipe.yaml").stat().st_mtime_ns for fold in first.folds]
+    with pytest.raises(VertebraError, match=r"another recipe .train differs."):
+        cross_validate(tiny(epochs=1, lr=0.3), 2, tmp_path / "folds")
