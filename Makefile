@@ -36,8 +36,10 @@ check: setup
 
 # Tests that keep to one thread, or to little, run on every core; the others start processes of their
 # own, kill them by the clock, or use every core themselves.
-PARALLEL := tests/anatomy tests/core tests/data tests/evidence tests/nn tests/report tests/zoo \
-	tests/cli/test_compare.py tests/cli/test_show.py
+PARALLEL := tests/anatomy tests/core tests/data tests/evidence tests/nn tests/report tests/runs \
+	tests/zoo tests/cli/test_compare.py tests/cli/test_show.py \
+	$(addprefix tests/train/test_,$(addsuffix .py,average loss nonfinite norms optimizer parts \
+	plan_and_tune sam schedule scores))
 
 test: check
 	$(BIN)/python -m pytest -n auto --dist worksteal $(PARALLEL)
@@ -50,8 +52,12 @@ test-all: check
 
 bench: setup
 	$(BIN)/python benchmarks/decoding.py
+	$(BIN)/python benchmarks/input_pipeline.py --size 224
+	$(BIN)/python benchmarks/input_pipeline.py --size 128
+	$(BIN)/python benchmarks/listing.py
 	$(BIN)/python benchmarks/precisions.py
 	$(BIN)/python benchmarks/train_throughput.py
+	$(BIN)/python benchmarks/train_vs_timm.py
 	$(BIN)/python benchmarks/zoo_speed.py
 	$(BIN)/python benchmarks/anatomy_speed.py
 	$(BIN)/python benchmarks/roofline.py

@@ -8,7 +8,7 @@ an epoch to warm up and is timed on the next. The last line is the ratio of the 
 
 The batch is that of the ResNet paper for small images (section 4.2: 128). Smaller ones gain less:
 reading and updating the weights then takes more of a step, and that is no arithmetic to be saved.
-Images that fit into memory are decoded once; ``--keep-gib 0`` decodes them every epoch.
+Images that fit into memory are decoded once; ``--cache-gib 0`` decodes them every epoch.
 
     python benchmarks/train_throughput.py [--batch 128] [--images 2048] [--rounds 4] [--workers 2]
 """
@@ -48,10 +48,10 @@ def make_folder(root: Path, images: int) -> None:
             picture.save(folder / f"{index:05d}.jpg", quality=90)
 
 
-def ours(root: Path, out: Path, batch: int, keep_gib: float) -> float:
+def ours(root: Path, out: Path, batch: int, cache_gib: float) -> float:
     """Images a second of the second epoch of ``vertebra train``, as its own timing log has it."""
     settings = {"image_size": SIZE, "batch_size": batch, "padding": 8, "flip": "true"}
-    settings |= {"warmup_epochs": 1, "keep_gib": keep_gib}
+    settings |= {"warmup": 1, "cache_gib": cache_gib}
     assignments = [part for k, v in settings.items() for part in ("--set", f"{k}={v}")]
     command = ["-m", "vertebra", "train", str(root), "--model", "resnet18", "--epochs", "2"]
     run([*command, *assignments, "--out", str(out), "--quiet"])
@@ -118,7 +118,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=2048)
     parser.add_argument("--rounds", type=int, default=4)
     parser.add_argument("--workers", type=int, default=2, help="of the plain loop's DataLoader")
-    parser.add_argument("--keep-gib", type=float, default=1, help="of decoded images, ours")
+    parser.add_argument("--cache-gib", type=float, default=1, help="of decoded images, ours")
     parser.add_argument("--plain-on", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.plain_on:
@@ -133,7 +133,7 @@ def main() -> None:
             for name in order:
                 if name == "vertebra":
                     out = Path(folder) / f"run{turn}"
-                    rate = ours(root, out, arguments.batch, arguments.keep_gib)
+                    rate = ours(root, out, arguments.batch, arguments.cache_gib)
                 else:
                     rate = plain_process(root, arguments.batch, arguments.workers)
                 rates[name].append(rate)

@@ -64,6 +64,34 @@ def test_a_killed_worker_is_started_again_and_ends_in_the_same_numbers(tmp_path:
     assert metrics(tmp_path / "run") == metrics(tmp_path / "whole" / "run")
 
 
+def test_divided_weights_have_the_losses_of_whole_ones_also_after_a_stop(tmp_path: Path) -> None:
+    """FSDP2, with an average, clipping and micro-batches; stopped after an epoch and resumed."""
+    command = (
+        *("train", "digits", "--model", "convnext_atto", "--set", "precision=fp64", "--quiet"),
+        *("--epochs", "2", "--set", "batch_size=270", "--set", "micro_batch=60"),
+        *("--set", "warmup=0", "--set", "drop_path=0", "--set", "optimizer=adamw"),
+        *("--set", "lr=0.001", "--set", "ema_decay=0.9", "--set", "clip_norm=1.0"),
+        *("--set", "threads=1"),
+    )
+    finish(start(*command, "--out", "whole", cwd=tmp_path))
+    process = start(*command, "--shard", "--out", "parts", cwd=tmp_path, processes=2)
+    last = tmp_path / "parts" / "checkpoints" / "last"
+    deadline = time.monotonic() + 300
+    while not last.exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    workers = psutil.Process(process.pid).children()
+    for each in (process, *workers):
+        each.kill()
+    process.wait()
+    finish(start("train", "--resume", "parts", "--quiet", cwd=tmp_path, processes=2))
+    whole, parts = losses(tmp_path / "whole"), losses(tmp_path / "parts")
+    assert len(whole) == 6
+    assert parts == pytest.approx(whole, rel=0, abs=1e-9)
+    assert metrics(tmp_path / "parts")[-1]["loss"] == pytest.approx(
+        metrics(tmp_path / "whole")[-1]["loss"], abs=1e-9
+    )
+
+
 def test_a_run_that_may_be_restarted_needs_a_name(tmp_path: Path) -> None:
     process = start("train", "digits", "--quiet", cwd=tmp_path, processes=2, restarts=1)
     _, err = process.communicate(timeout=200)

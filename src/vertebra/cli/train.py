@@ -47,6 +47,9 @@ def command(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only say what would be done and what it takes.")
     ] = False,
+    shard: Annotated[
+        bool, typer.Option("--shard", help="Under torchrun: divide the weights too (FSDP2).")
+    ] = False,
     out: Annotated[
         Path | None, typer.Option(help="The run folder; runs/DATA-MODEL if not given.")
     ] = None,
@@ -59,7 +62,7 @@ def command(
     from vertebra.machine import keep_freed_memory
 
     given = {"data": data, "model": model, "epochs": epochs, "seed": seed}
-    given |= {"model.weights": weights, "data.cache": cache}
+    given |= {"model.weights": weights, "data.cache": cache, "train.shard": shard or None}
     others = [changes, out, recipe, folds, *given.values()]
     if resume is not None and (any(value not in (None, []) for value in others) or dry_run or tune):
         raise VertebraError("--resume goes on with the run's own recipe; give nothing else with it")

@@ -183,6 +183,9 @@ class TrainSection(Section):
     names that never learn; ``frozen_norm``: batch norm keeps its statistics and its weights.
     ``patience``: stop when validation has not improved for so many epochs.
 
+    ``checkpointing``: forget what blocks computed and compute it again. ``shard``: divide weights,
+    gradients and optimiser state between the processes (FSDP2).
+
     ``precision``, ``channels_last``, ``compile``, ``frozen_norm``, ``device`` and ``threads`` None:
     a fixed rule of machine and network, or what ``--tune`` measured. ``workers`` changes speed
     only, never numbers.
@@ -232,6 +235,7 @@ class TrainSection(Section):
     distill: DistillSection = DistillSection()
 
     checkpointing: bool = False
+    shard: bool = False
     precision: Literal["fp32", "bf16", "fp16", "fp64"] | None = None
     channels_last: bool | None = None
     compile: bool | None = None

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 
 class WeightAverage:
@@ -35,8 +33,3 @@ class WeightAverage:
                 average.lerp_(value, 1 - decay)
             else:
                 average.copy_(value)
-
-    def load(self, tensors: Mapping[str, Tensor]) -> None:
-        """Go on from a saved average."""
-        for name, value in tensors.items():
-            self.tensors[name].copy_(value)

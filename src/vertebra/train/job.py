@@ -19,6 +19,7 @@ from vertebra.data import ImageDataset, Sampling, Skipped, steps_per_epoch
 from vertebra.nn import Backbone
 from vertebra.nn.backbone import Outputs
 from vertebra.runs import Event, Moment, Observer, Recipe, Run
+from vertebra.train import sharding
 from vertebra.train.average import WeightAverage
 from vertebra.train.group import Group
 from vertebra.train.loss import class_weights
@@ -109,11 +110,18 @@ class Job:
         """What the optimiser moves."""
         return [p for group in self.optimizer.param_groups for p in group["params"]]
 
+    @property
+    def is_sharded(self) -> bool:
+        """Whether the network is divided between the processes."""
+        return self.recipe.train.shard and not self.group.is_alone
+
     def unjoined(self) -> contextlib.AbstractContextManager[None]:
         """Gradients stay in their process for the while."""
         if isinstance(self.forward, DistributedDataParallel):
             waiting: contextlib.AbstractContextManager[None] = self.forward.no_sync()
             return waiting
+        if self.is_sharded:
+            return sharding.unjoined(self.net)
         return contextlib.nullcontext()
 
     def outputs(self, images: Tensor) -> Outputs:
@@ -162,7 +170,7 @@ class TrainingForward(nn.Module):
 def joined_forward(net: Backbone, recipe: Recipe, device: torch.device, group: Group) -> nn.Module:
     """The training forward, compiled if the recipe says so, joined with the other processes'."""
     forward: nn.Module = TrainingForward(net)
-    if not group.is_alone:
+    if not group.is_alone and not recipe.train.shard:
         synced = bool(recipe.train.sync_norm)
         places = [device.index] if device.type == "cuda" else None
         forward = DistributedDataParallel(
@@ -227,7 +235,9 @@ def prepare_network(net: Backbone, recipe: Recipe, device: torch.device, group: 
     net = net.to(device)
     if section.precision == "fp64":
         net = net.double()
-    if section.channels_last:
+    sharded = section.shard and not group.is_alone
+    # FSDP divides contiguous weights only; the images alone then decide the layout.
+    if section.channels_last and not sharded:
         net = net.to(memory_format=torch.channels_last)
     if section.checkpointing:
         net.set_grad_checkpointing()
@@ -239,6 +249,8 @@ def prepare_network(net: Backbone, recipe: Recipe, device: torch.device, group: 
     for name, parameter in net.named_parameters():
         if name in frozen:
             parameter.requires_grad_(False)
+    if sharded:
+        sharding.shard_network(net, device, group)
     return net
 
 

@@ -26,7 +26,12 @@ from vertebra.train.interrupt import Interrupt
 from vertebra.train.job import Job, Progress, note_broken, sampling_of
 from vertebra.train.scores import score
 from vertebra.train.step import train_step
-from vertebra.train.weights import judged_weights, plain_weights
+from vertebra.train.weights import (
+    judged_weights,
+    restore_weights,
+    saved_optimizer,
+    saved_weights,
+)
 from vertebra.zoo.weight_files import weights_metadata
 
 # Seconds of work that a kill may cost at most, whatever an epoch takes. When a run is saved changes
@@ -136,7 +141,8 @@ def validate(job: Job) -> dict[str, float]:
             job.preprocessing,
             job.device,
             job.recipe.train,
-            group=job.group,
+            # A divided network runs in every process or in none, so each judges every image.
+            group=None if job.is_sharded else job.group,
         )
     note_broken(job, answers.broken)
     scores = score(
@@ -176,8 +182,7 @@ def save(job: Job, interrupt: Interrupt, best: bool) -> None:
     """Save a checkpoint, after the observers have put on disk what it counts on."""
     interrupt.saving = True
     job.announce(Event.SAVING)
-    weights, optimizer = plain_weights(job), job.optimizer.state_dict()
-    average = None if job.average is None else job.average.tensors
+    (weights, average), optimizer = saved_weights(job), saved_optimizer(job)
     if job.log is not None:
         state = {
             "progress": asdict(job.progress),
@@ -208,10 +213,7 @@ def _metadata(job: Job) -> dict[str, str]:
 
 def restore(job: Job, checkpoint: Checkpoint) -> None:
     """Put a checkpoint into a fresh job."""
-    job.net.load_state_dict(checkpoint.weights)
-    job.optimizer.load_state_dict(checkpoint.state["optimizer"])
+    restore_weights(job, checkpoint)
     job.scaler.load_state_dict(checkpoint.state["scaler"])
     job.progress = Progress(**checkpoint.state["progress"])
-    if job.average is not None and checkpoint.ema is not None:
-        job.average.load(checkpoint.ema)
     job.moment.epoch, job.moment.step = job.progress.epoch, job.step

@@ -210,6 +210,9 @@ def _check(recipe: Recipe, dataset: ImageDataset) -> None:
         raise VertebraError(
             "a head on random features learns little: train.head_first needs model.weights"
         )
+    if recipe.train.shard and (recipe.train.compile or recipe.train.head_first.value):
+        what = "train.compile" if recipe.train.compile else "train.head_first"
+        raise VertebraError(f"train.shard goes with what never changes in a run, not with {what}")
     check_device(recipe.train.device or "cpu")
     if recipe.train.compile:
         check_compiler(recipe.train.device or "cpu")

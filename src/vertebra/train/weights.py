@@ -4,16 +4,44 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import TracebackType
+from typing import Any
 
 from torch import Tensor
 
+from vertebra.train import sharding
+from vertebra.train.checkpoint import Checkpoint
 from vertebra.train.job import Job
 
 
-def plain_weights(job: Job) -> Mapping[str, Tensor]:
-    """The network's state dict, whole, for rank 0 to save."""
+def saved_weights(job: Job) -> tuple[Mapping[str, Tensor], Mapping[str, Tensor] | None]:
+    """The network's state dict and the average's, undivided; every process has to ask."""
     weights: Mapping[str, Tensor] = job.net.state_dict()
-    return weights
+    average = None if job.average is None else job.average.tensors
+    if not job.is_sharded:
+        return weights, average
+    return sharding.whole(weights), None if average is None else sharding.whole(average)
+
+
+def saved_optimizer(job: Job) -> dict[str, Any]:
+    """The optimiser's state; every process has to ask. By names where the recipe shards."""
+    if job.recipe.train.shard:
+        return sharding.optimizer_state(job.net, job.optimizer)
+    return job.optimizer.state_dict()
+
+
+def restore_weights(job: Job, checkpoint: Checkpoint) -> None:
+    """Weights, average and optimiser as they were saved."""
+    state = checkpoint.state["optimizer"]
+    if job.is_sharded:
+        sharding.fill(job.net.state_dict(), checkpoint.weights)
+    else:
+        job.net.load_state_dict(checkpoint.weights)
+    if job.average is not None and checkpoint.ema is not None:
+        sharding.fill(job.average.tensors, checkpoint.ema)
+    if job.recipe.train.shard:
+        sharding.fill_optimizer(job.net, job.optimizer, state)
+    else:
+        job.optimizer.load_state_dict(state)
 
 
 class judged_weights:  # noqa: N801 - reads as the context that it is
