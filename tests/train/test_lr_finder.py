@@ -42,7 +42,7 @@ def falling(rate: float) -> float:
 
 @pytest.fixture(scope="module")
 def digits() -> RateSweep:
-    return find_learning_rate(Recipe.load("scratch-small", model="resnet20", data="digits"))
+    return find_learning_rate(tiny(batch_size=32))
 
 
 def test_the_rates_are_numpys() -> None:
@@ -57,9 +57,13 @@ def test_the_average_is_pandas() -> None:
     assert sweep.smoothed == pytest.approx(expected.to_numpy())
 
 
-def test_the_suggestion_is_lightnings_on_a_clean_curve() -> None:
-    sweep = curve(falling)
-    assert sweep.suggestion() == lightnings(sweep)
+@pytest.mark.parametrize("steps", [50, 100, 400])
+def test_the_suggestion_is_lightnings_on_a_clean_curve(steps: int) -> None:
+    """To within a third of a decade: ours looks at the lower part of the fall."""
+    sweep = curve(falling, steps=steps)
+    assert math.log10(lightnings(sweep)) == pytest.approx(
+        math.log10(sweep.suggestion() or 0), abs=0.33
+    )
     assert 1e-4 < (sweep.suggestion() or 0) < 1e-2
 
 
@@ -78,7 +82,7 @@ def test_a_return_from_a_peak_is_no_fall() -> None:
 def test_noise_at_the_start_is_no_fall(seed: int) -> None:
     generator = np.random.default_rng(seed)
     sweep = curve(lambda rate: falling(rate) + float(generator.normal(0, 0.1)))
-    assert 1e-4 < (sweep.suggestion() or 0) < 2e-2
+    assert 1e-4 < (sweep.suggestion() or 0) < 1e-2
 
 
 def test_a_curve_that_tells_nothing_gets_no_suggestion() -> None:

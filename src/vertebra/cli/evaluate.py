@@ -20,6 +20,9 @@ def command(
     ] = None,
     split: Annotated[str | None, typer.Option(help="train, val or test.")] = None,
     checkpoint: Annotated[str, typer.Option(help="best (by validation) or last.")] = "best",
+    tta: Annotated[
+        str | None, typer.Option(help="Average over views of each image: flip or ten_crop.")
+    ] = None,
     quiet: output.Quiet = False,
     json: output.Json = False,
 ) -> None:
@@ -31,7 +34,7 @@ def command(
         output.notice("loading PyTorch ...")
     from vertebra.train import evaluate
 
-    result = evaluate(opened, split, data=data, checkpoint=checkpoint)
+    result = evaluate(opened, split, data=data, checkpoint=checkpoint, tta=tta)
     if not quiet:
         for note in result.notes:
             output.notice(note)
@@ -61,9 +64,10 @@ def _print(result: Evaluation) -> None:
         output.table(tables.CONFUSED_COLUMNS, tables.confused_rows(scores), text=2)
     output.line()
     precision = result.run.recipe.train.precision
+    views = "" if result.tta is None else f", mean over the views of {result.tta}"
     output.line(
         f"{result.data}, {result.split}: {scores.images} images, {result.checkpoint} checkpoint "
-        f"(epoch {result.epoch}), {precision} on {result.device}"
+        f"(epoch {result.epoch}), {precision} on {result.device}{views}"
     )
     output.line(f"  top-1              {percent(scores.top1)}")
     output.line(f"  top-5              {percent(scores.top5)}")

@@ -19,6 +19,7 @@ from vertebra.train.infer import classify_split, output_names
 from vertebra.train.own_data import unchanged_dataset
 from vertebra.train.scores import Scores, score
 from vertebra.train.settings import device_of, settings
+from vertebra.train.tta import check_views
 from vertebra.zoo.of_recipe import build
 
 
@@ -30,7 +31,7 @@ class Evaluation:
     whose classes are numbered as the run's; ``places`` (N,) are theirs in it, since images that
     could not be decoded, ``skipped``, are not among them. ``epoch``: how many the checkpoint had
     behind it. ``device`` is where the network ran, ``notes`` what the user should know of how this
-    came about.
+    came about. ``tta``: whose views' probabilities were averaged; None: the evaluation view alone.
     """
 
     run: Run
@@ -46,6 +47,7 @@ class Evaluation:
     skipped: tuple[Skipped, ...]
     device: str
     notes: tuple[str, ...]
+    tta: str | None = None
 
     @property
     def top1(self) -> float:
@@ -73,6 +75,7 @@ class Evaluation:
             "epoch": self.epoch,
             "precision": self.run.recipe.train.precision,
             "device": self.device,
+            "tta": self.tta,
             **self.scores.to_dict(),
             "skipped": [vars(entry) for entry in self.skipped],
             "notes": list(self.notes),
@@ -109,6 +112,7 @@ def evaluate(
     *,
     data: str | Path | None = None,
     checkpoint: str = "best",
+    tta: str | None = None,
 ) -> Evaluation:
     """Score a run's network.
 
@@ -119,12 +123,18 @@ def evaluate(
         data: another dataset, whose classes must be among the run's, by name. The run's own by its
             path is the same as None: what it was trained on is not judged unasked.
         checkpoint: "best" or "last".
+        tta: test-time augmentation: "flip" averages the probabilities of an image and its mirror
+            image, "ten_crop" those of corners and centre and of their mirror images (see
+            :func:`vertebra.data.augment.tta.views_of`).
 
     Raises:
-        VertebraError: no such run, split or data; the data has a class that the run has not; or the
-            run's own data has changed.
+        VertebraError: no such run, split or data; the data has a class that the run has not; the
+            run's own data has changed; no such ``tta``, or "ten_crop" of images that are no larger
+            than a crop.
     """
     run = run if isinstance(run, Run) else Run.open(run)
+    if tta is not None:
+        check_views(tta, run.preprocessing)
     if data is None or _is_own(run, data):
         dataset = unchanged_dataset(run, keep=False)  # every image is read once
         chosen = dataset.split(split) if split else dataset.test or dataset.split("val")
@@ -132,16 +142,16 @@ def evaluate(
     else:
         recipe = run.recipe.data
         labelled = open_labelled(data, split, recipe.split_seed, channels=recipe.channels)
-    return judge(run, labelled, checkpoint)
+    return judge(run, labelled, checkpoint, tta)
 
 
-def judge(run: Run, labelled: Labelled, checkpoint: str) -> Evaluation:
+def judge(run: Run, labelled: Labelled, checkpoint: str, tta: str | None = None) -> Evaluation:
     """Score a run's network on a split, with the run's own precision, threads and device.
 
     A run of a GPU is judged on the CPU where there is no GPU, and a note says so.
 
     Raises:
-        VertebraError: the split has a class that the run does not know.
+        VertebraError: the split has a class that the run does not know; or no such ``tta``.
     """
     chosen = labelled.split
     numbers = _numbers(chosen, run)
@@ -149,7 +159,7 @@ def judge(run: Run, labelled: Labelled, checkpoint: str) -> Evaluation:
     saved = load_checkpoint(run, checkpoint)
     net = _network(run, saved).to(device)
     with settings(run.recipe):
-        answers = classify_split(net, chosen, run.preprocessing, device, run.recipe.train)
+        answers = classify_split(net, chosen, run.preprocessing, device, run.recipe.train, tta=tta)
     probabilities, labels = answers.probabilities, numbers[answers.labels]
     names = output_names(run.recipe, run.classes)
     return Evaluation(
@@ -166,6 +176,7 @@ def judge(run: Run, labelled: Labelled, checkpoint: str) -> Evaluation:
         skipped=answers.broken,
         device=str(device),
         notes=(*labelled.notes, *_elsewhere(run, device)),
+        tta=tta,
     )
 
 

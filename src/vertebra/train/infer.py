@@ -17,6 +17,7 @@ from vertebra.nn import Backbone
 from vertebra.runs import Recipe
 from vertebra.runs.sections import TrainSection
 from vertebra.train.group import Group
+from vertebra.train.tta import ViewsSplit, mean_logits
 
 
 @dataclass(frozen=True)
@@ -58,21 +59,28 @@ def classify_split(
     device: torch.device,
     section: TrainSection,
     group: Group | None = None,
+    tta: str | None = None,
 ) -> Answers:
     """What the network says of a split, in its order; of several processes each takes a part.
 
-    Batches are twice training's, at least 64, since no gradients are kept.
+    Batches are twice training's, at least 64, since no gradients are kept. With ``tta``, in one
+    process only, they are of so many views, and an image's answer is the mean of its views'.
 
     Raises:
-        VertebraError: none of its images can be decoded.
+        VertebraError: none of its images can be decoded; or no such ``tta``.
     """
     group = group or Group()
     at_once = section.micro_batch or -(-section.batch_size // group.world)
-    size = max(64, 2 * at_once)
+    size, views = max(64, 2 * at_once), 1
+    if tta is not None:
+        assert group.is_alone  # a part of the views may end within an image
+        split = ViewsSplit.of(split, tta, preprocessing)
+        preprocessing, views = split.of_a_view, split.count
+        size -= size % views
     batches = evaluation_batches(
         split, preprocessing, size, section.workers or 0, group.rank, group.world
     )
-    own = classify(net, batches, preprocessing, device, section)
+    own = classify(net, batches, preprocessing, device, section, views)
     answers = own if group.is_alone else _joined(group.gathered(own))
     if not len(answers.labels):
         raise VertebraError(
@@ -97,10 +105,12 @@ def classify(
     preprocessing: Preprocessing,
     device: torch.device,
     section: TrainSection,
+    views: int = 1,
 ) -> Answers:
     """What the network says of all batches, in the precision of the recipe.
 
-    The network is in evaluation mode for the while.
+    The network is in evaluation mode for the while. Where an image stands in ``views`` rows, all in
+    one batch, its answer is the mean of theirs.
     """
     training = net.training
     net.eval()
@@ -109,7 +119,7 @@ def classify(
     broken: list[Skipped] = []
     try:
         for batch in batches:
-            broken += batch.broken
+            broken += dict.fromkeys(batch.broken)  # once for all views
             if not len(batch.labels):
                 continue
             images = batch.images.to(device)
@@ -118,9 +128,10 @@ def classify(
                 pixels = pixels.double()
             with autocast(device, section.precision):
                 logits = net(pixels)
-            outputs.append(logits.float().cpu())
-            labels.append(batch.labels)
-            places.append(batch.places)
+            answers = logits.float().cpu()
+            outputs.append(answers if views == 1 else mean_logits(answers, views))
+            labels.append(batch.labels[::views])
+            places.append(batch.places[::views] // views)
     finally:
         net.train(training)
     return Answers(

@@ -35,8 +35,9 @@ DIVERGED = 4.0
 MEMORY = 0.7
 # A fall is one from this share of the loss at the start on, and from so many times its noise on.
 LEAST_FALL, LEAST_NOISES = 0.02, 3.0
-# The first part of the whole fall, in which no steepest place is looked for.
-UNSURE = 0.25
+# The first part of the whole fall, in which no steepest place is looked for: there, noise of small
+# batches is as steep as learning.
+UNSURE = 0.4
 LEAST_STEPS = 20
 
 ALL_TRIED = "every rate was tried"
@@ -71,10 +72,11 @@ class RateSweep:
     def suggestion(self) -> float | None:
         """A value for ``train.lr``; :meth:`reason` says what it rests on.
 
-        Where the smoothed loss falls steepest over the logarithm of the rate (as Lightning's
-        ``suggestion``; here only where it is lower than ever before, so that no return from a peak
-        counts). Without a clear fall, a tenth of the last rate before the loss left; None where it
-        did not leave either.
+        Where the smoothed loss falls steepest over the logarithm of the rate. Lightning's
+        ``suggestion`` takes the steepest single step; here the fall is measured over as many steps
+        as the average remembers, and only where the loss is lower than ever before, so that neither
+        a lucky batch nor the return from a peak counts. Without a clear fall, a tenth of the last
+        rate before the loss left; None where it did not leave either.
         """
         return self._verdict[0]
 
@@ -107,9 +109,11 @@ class RateSweep:
         fall = start - curve.min()
         if fall <= max(LEAST_FALL * abs(start), LEAST_NOISES * noise):
             return None
-        # Above it noise is as steep as learning.
         records = np.minimum(np.minimum.accumulate(curve), start - UNSURE * fall)
-        return settling + int(np.argmin(np.gradient(records)))
+        # From one step to the next the average falls by how lucky that step's batch is.
+        reach = settling // 2
+        padded = np.pad(records, reach, mode="edge")
+        return settling + int(np.argmin(padded[2 * reach :] - padded[: -2 * reach]))
 
     @property
     def _settling(self) -> int:
