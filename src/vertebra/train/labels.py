@@ -140,5 +140,5 @@ def _is_folds(path: Path) -> bool:
 
 def _fold_runs(path: Path) -> list[Run]:
     # By their places and not by the paths that were written down: the folder may have moved.
-    found = sorted(path.glob("fold-*"), key=lambda folder: (len(folder.name), folder.name))
-    return [Run.open(folder) for folder in found]
+    first = Run.open(path / "fold-0")
+    return [first, *(Run.open(path / f"fold-{k}") for k in range(1, first.recipe.data.folds or 1))]

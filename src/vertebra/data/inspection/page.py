@@ -19,6 +19,7 @@ MOST_PAIRS = 24
 MOST_BROKEN = 100
 MOST_SUSPECTS = 48
 _BINS = 30
+_LEAST_ASPECTS = 0.1  # between the widest and the narrowest, in powers of two: less is no spread
 
 
 def page(seen: Inspection, seed: int = 0) -> Page:
@@ -160,15 +161,13 @@ def _sizes(made: Page, seen: Inspection) -> None:
     widths, heights = seen.scan.widths[good], seen.scan.heights[good]
     top = float(max(np.quantile(widths, 0.99), np.quantile(heights, 0.99)))
     sides = {"width": _steps(widths, top), "height": _steps(heights, top)}
-    aspect = widths / heights
+    plots = [line_plot(sides, "pixels (the largest 1 % in the last bin)", "images")]
     # Logarithms: 2:1 is as far from a square as 1:2.
-    turned = {"images": _steps(np.log2(aspect), float(np.log2(aspect).max()))}
-    made.plots(
-        [
-            line_plot(sides, "pixels (the largest 1 % in the last bin)", "images"),
-            line_plot(turned, "log2 of width over height", "images"),
-        ]
-    )
+    aspect = np.log2(widths / heights)
+    if np.ptp(aspect) > _LEAST_ASPECTS:
+        turned = {"images": _steps(aspect, float(aspect.max()))}
+        plots.append(line_plot(turned, "log2 of width over height", "images"))
+    made.plots(plots)
 
 
 def _steps(values: NDArray[np.generic], top: float) -> tuple[list[float], list[float]]:
@@ -188,10 +187,10 @@ def _classes(made: Page, seen: Inspection) -> None:
         f"{balance.ratio:.1f} times as many training images in the largest class as in the "
         f"smallest; together they weigh as much as {balance.effective:.1f} equal classes.",
     )
-    most = max(balance.largest[1], 1)
+    total = max(sum(counts["train"].values()), 1)
     rows = []
     for name in sorted(seen.dataset.classes, key=lambda name: -counts["train"][name]):
-        first = Cell(count(counts["train"][name]), counts["train"][name] / most)
+        first = Cell(count(counts["train"][name]), counts["train"][name] / total)
         others = [Cell(count(counts[split.name][name])) for split in seen.dataset.splits[1:]]
         rows.append(Row(name, "", [first, *others]))
     made.tree("class", [split.name for split in seen.dataset.splits], rows)
@@ -205,10 +204,12 @@ def _sheets(made: Page, seen: Inspection, seed: int) -> None:
     )
     made.section("What they look like", f"Images of each class, drawn at random.{more}")
     order, bounds = _by_class(seen)
+    frames = []
     for number, name in enumerate(shown):
         own = order[bounds[number] : bounds[number + 1]]
         if len(own):
-            made.frames([_sheet(seen, own, name, seed)], large=True)
+            frames.append(_sheet(seen, own, name, seed))
+    made.frames(frames, large=True)
 
 
 def _by_class(seen: Inspection) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
