@@ -38,8 +38,8 @@ check: setup
 # own, kill them by the clock, or use every core themselves.
 PARALLEL := tests/anatomy tests/core tests/data tests/evidence tests/nn tests/report tests/runs \
 	tests/zoo tests/cli/test_compare.py tests/cli/test_show.py \
-	$(addprefix tests/train/test_,$(addsuffix .py,average loss nonfinite norms optimizer parts \
-	plan_and_tune sam schedule scores))
+	$(addprefix tests/train/test_,$(addsuffix .py,average fit loss nonfinite norms optimizer parts \
+	plan_and_tune precision sam schedule scores))
 
 test: check
 	$(BIN)/python -m pytest -n auto --dist worksteal $(PARALLEL)

@@ -17,7 +17,8 @@ from vertebra.train.settings import settings
 
 
 def short(**changes: object) -> Recipe:
-    settings = {"epochs": 2, "warmup": 1, "batch_size": 128, "model": "resnet20", **changes}
+    settings = {"epochs": 2, "warmup": 1, "batch_size": 128, "model": "resnet20", "threads": 1}
+    settings |= changes
     return Recipe.load("scratch-small", **settings)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -14,6 +15,13 @@ import torch.multiprocessing as mp
 from processes import finish, losses, metrics, start
 from torch import nn
 
+import vertebra as vb
+from vertebra.core import VertebraError
+from vertebra.data import open_dataset
+from vertebra.machine import describe
+from vertebra.runs import Recipe
+from vertebra.train.group import Group
+from vertebra.train.rules import resolve
 from vertebra.train.synced_norm import synchronise_norms
 
 # A rate at which rounding does not grow a thousandfold in fifty steps.
@@ -45,10 +53,13 @@ def test_two_processes_have_the_losses_of_one(tmp_path: Path, network: tuple[str
     assert ends[0]["errors"] == ends[1]["errors"]
 
 
-def test_a_killed_worker_is_started_again_and_ends_in_the_same_numbers(tmp_path: Path) -> None:
+def test_a_killed_worker_is_started_again_and_ends_in_the_same_numbers(
+    tmp_path: Path, make_folder: Callable[..., Path]
+) -> None:
     command = (
-        *("train", "digits", "--model", "resnet20", "--epochs", "3", "--quiet", "--out", "run"),
-        *("--set", "batch_size=64", "--set", "image_size=16", "--set", "threads=1"),
+        *("train", str(make_folder(each=40)), "--model", "resnet20", "--epochs", "20"),
+        *("--set", "batch_size=16", "--set", "image_size=16", "--set", "threads=1"),
+        *("--quiet", "--out", "run"),
     )
     (tmp_path / "whole").mkdir()
     finish(start(*command, cwd=tmp_path / "whole", processes=2, restarts=3))
@@ -64,11 +75,14 @@ def test_a_killed_worker_is_started_again_and_ends_in_the_same_numbers(tmp_path:
     assert metrics(tmp_path / "run") == metrics(tmp_path / "whole" / "run")
 
 
-def test_divided_weights_have_the_losses_of_whole_ones_also_after_a_stop(tmp_path: Path) -> None:
+def test_divided_weights_have_the_losses_of_whole_ones_also_after_a_stop(
+    tmp_path: Path, make_folder: Callable[..., Path]
+) -> None:
     """FSDP2, with an average, clipping and micro-batches; stopped after an epoch and resumed."""
     command = (
-        *("train", "digits", "--model", "convnext_atto", "--set", "precision=fp64", "--quiet"),
-        *("--epochs", "2", "--set", "batch_size=270", "--set", "micro_batch=60"),
+        *("train", str(make_folder(each=40)), "--model", "convnext_atto", "--quiet"),
+        *("--epochs", "12", "--set", "batch_size=27", "--set", "micro_batch=5"),
+        *("--set", "image_size=32", "--set", "precision=fp64"),
         *("--set", "warmup=0", "--set", "drop_path=0", "--set", "optimizer=adamw"),
         *("--set", "lr=0.001", "--set", "ema_decay=0.9", "--set", "clip_norm=1.0"),
         *("--set", "threads=1"),
@@ -85,26 +99,53 @@ def test_divided_weights_have_the_losses_of_whole_ones_also_after_a_stop(tmp_pat
     process.wait()
     finish(start("train", "--resume", "parts", "--quiet", cwd=tmp_path, processes=2))
     whole, parts = losses(tmp_path / "whole"), losses(tmp_path / "parts")
-    assert len(whole) == 6
+    assert len(whole) == 24
     assert parts == pytest.approx(whole, rel=0, abs=1e-9)
     assert metrics(tmp_path / "parts")[-1]["loss"] == pytest.approx(
         metrics(tmp_path / "whole")[-1]["loss"], abs=1e-9
     )
 
 
-def test_a_run_that_may_be_restarted_needs_a_name(tmp_path: Path) -> None:
-    process = start("train", "digits", "--quiet", cwd=tmp_path, processes=2, restarts=1)
-    _, err = process.communicate(timeout=200)
-    assert process.returncode != 0
-    assert "needs --out" in err
+def test_a_run_that_may_be_restarted_needs_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TORCHELASTIC_MAX_RESTARTS", "1")
+    with pytest.raises(VertebraError, match="needs --out"):
+        vb.train.fit(Recipe.load("scratch-small"))
 
 
-def test_a_batch_smaller_than_the_group_is_refused(tmp_path: Path) -> None:
-    options = ("--set", "batch_size=1", "--set", "image_size=32", "--quiet")
-    process = start("train", "digits", *options, "--out", "run", cwd=tmp_path, processes=2)
-    _, err = process.communicate(timeout=200)
-    assert process.returncode != 0
-    assert "cannot be divided between 2 processes" in err
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"batch_size": 2}, "a batch of 2 images cannot be divided between 3 processes"),
+        ({"batch_size": 269, "short_batch": "keep"}, "a batch of 1 images cannot be divided"),
+        (
+            {"batch_size": 64, "micro_batch": 8, "sync_norm": True},
+            "needs batches that 3 processes share equally, and there is one of 64",
+        ),
+    ],
+)
+def test_batches_that_would_keep_processes_waiting_are_refused(
+    changes: dict[str, object], message: str
+) -> None:
+    recipe = Recipe.load("scratch-small", **changes)
+    with pytest.raises(VertebraError, match=message):
+        resolve(recipe, open_dataset("digits"), describe(), Group(world=3))
+
+
+def test_few_images_in_each_process_synchronise_their_norms() -> None:
+    """As many as the rule asks for do not; and the threads of a machine are shared."""
+    dataset, machine = open_dataset("digits"), describe()
+    few = resolve(Recipe.load("scratch-small", batch_size=45), dataset, machine, Group(world=3))
+    many = resolve(Recipe.load("scratch-small", batch_size=48), dataset, machine, Group(world=3))
+    alone = resolve(Recipe.load("scratch-small", batch_size=8), dataset, machine)
+    assert (few.train.sync_norm, many.train.sync_norm, alone.train.sync_norm) == (
+        True,
+        False,
+        False,
+    )
+    shared = resolve(
+        Recipe.load("scratch-small", batch_size=64), dataset, machine, Group(1, 64, 1, 64)
+    )
+    assert shared.train.threads == max(1, machine.cores // 64)
 
 
 def _part_of_a_batch(rank: int, folder: str) -> None:
