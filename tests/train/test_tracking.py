@@ -23,6 +23,7 @@ accumulators = pytest.importorskip(
     "tensorboard.backend.event_processing.event_accumulator", reason="needs vertebra[track]"
 )
 mlflow = pytest.importorskip("mlflow", reason="needs vertebra[track]")
+from torch.utils.tensorboard import SummaryWriter  # noqa: E402 - only where there is TensorBoard
 
 
 def tiny(**changes: Any) -> Recipe:
@@ -137,17 +138,25 @@ def check_equal(
         assert values == pytest.approx([value for _, value in rows], rel=1e-6), name
 
 
-@pytest.mark.parametrize("kind", READERS)
+@pytest.fixture(scope="module")
+def both(tmp_path_factory: pytest.TempPathFactory, store: str) -> Run:
+    """A run in both tools at once."""
+    out = tmp_path_factory.mktemp("both") / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("vertebra.train.summary.write_report", lambda *_: None)
+        with Late("tensorboard", out) as late:
+            return tracked("mlflow", out, late, recipe=tiny(), uri=store)
+
+
 def test_a_run_is_shown_and_stays_the_same_to_the_bit(
-    tmp_path: Path, kind: str, store: str
+    tmp_path: Path, both: Run, store: str
 ) -> None:
     plain = vb.train.fit(tiny(), tmp_path / "plain")
-    before = random.getstate(), str(np.random.get_state())
-    run = tracked(kind, tmp_path / "run", recipe=tiny(), **options_of(kind, store))
-    assert (random.getstate(), str(np.random.get_state())) == before
     for file in ("metrics.jsonl", "recipe.yaml"):
-        assert (run.path / file).read_bytes() == (plain.path / file).read_bytes()
-    check_equal(READERS[kind](run, store), expected(run))
+        assert (both.path / file).read_bytes() == (plain.path / file).read_bytes()
+    assert expected(both).keys() >= {"step/loss", "step/lr", "epoch/val_top1", "test/top1"}
+    check_equal(in_tensorboard(both), expected(both))
+    check_equal(in_mlflow(both, store), expected(both))
 
 
 @pytest.mark.parametrize("kind", READERS)
@@ -157,62 +166,52 @@ def test_a_killed_run_goes_on_in_the_same_place_with_no_step_twice(
     """Steps 5 to 7 were shown, and 4 is the last that was saved."""
     monkeypatch.setattr(tracking, "_FLUSH_STEPS", 1)
     out, options = tmp_path / "run", options_of(kind, store)
-    with monkeypatch.context() as patch:
-        patch.setattr("vertebra.train.loop.SAVE_EVERY", 1e9)
-        with pytest.raises(VertebraError, match="go on with"):
-            tracked(kind, out, StopAt(7, InterruptedError()), recipe=tiny(), **options)
+    before = random.getstate(), str(np.random.get_state())
+    with pytest.raises(VertebraError, match="go on with"):
+        tracked(kind, out, StopAt(7, InterruptedError()), recipe=tiny(), **options)
+    assert (random.getstate(), str(np.random.get_state())) == before
     assert Run.open(out).checkpoint().name == "step-000004"
     shown = READERS[kind](Run.open(out), store)["step/loss"]
     assert [step for step, _ in shown] == list(range(1, 8))
+    if kind == "tensorboard":  # what was lost is replaced, whatever it said
+        with SummaryWriter(str(out / "tensorboard")) as other:
+            other.add_scalar("step/loss", 99.0, 6)
+        assert (6, 99.0) in in_tensorboard(Run.open(out))["step/loss"]
     place = remembered(Run.open(out))
     run = tracked(kind, out)
     assert remembered(run) == place
     check_equal(READERS[kind](run, store), expected(run))
 
 
-def test_tensorboard_shows_the_resumed_steps_and_not_the_lost_ones(tmp_path: Path) -> None:
-    from torch.utils.tensorboard import SummaryWriter
-
-    out = tmp_path / "run"
-    with pytest.raises(VertebraError, match="go on with"):
-        tracked("tensorboard", out, StopAt(7, InterruptedError()), recipe=tiny())
-    with SummaryWriter(str(out / "tensorboard")) as other:
-        other.add_scalar("step/loss", 99.0, 8)
-    run = tracked("tensorboard", out)
-    check_equal(in_tensorboard(run), expected(run))
-
-
-def test_tensorboard_has_the_recipe(tmp_path: Path) -> None:
+def test_tensorboard_has_the_recipe(both: Run) -> None:
     from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
-    run = tracked("tensorboard", tmp_path / "run", recipe=tiny())
-    events = accumulators.EventAccumulator(str(run.path / "tensorboard"))
+    events = accumulators.EventAccumulator(str(both.path / "tensorboard"))
     events.Reload()
     text = events.Tensors("recipe/text_summary")[0].tensor_proto.string_val[0].decode()
-    assert run.recipe.to_yaml() in text
+    assert both.recipe.to_yaml() in text
     parts = events.PluginTagToContent("hparams")
     start = HParamsPluginData.FromString(parts["_hparams_/session_start_info"])
     given = start.session_start_info.hparams
-    assert given["train.lr"].number_value == run.recipe.train.lr
+    assert given["train.lr"].number_value == both.recipe.train.lr
     assert given["model.name"].string_value == "resnet20"
     assert "_hparams_/session_end_info" in parts
 
 
-def test_mlflow_has_the_recipe_and_how_the_run_ended(tmp_path: Path, store: str) -> None:
-    run = tracked("mlflow", tmp_path / "run", recipe=tiny(), uri=store)
+def test_mlflow_has_the_recipe_and_how_the_run_ended(tmp_path: Path, both: Run, store: str) -> None:
     client = mlflow.MlflowClient(tracking_uri=store)
-    found = client.get_run(remembered(run)["mlflow"]["run_id"])
+    found = client.get_run(remembered(both)["mlflow"]["run_id"])
     assert found.info.status == "FINISHED"
     assert found.info.run_name == "run"
     given = found.data.params
-    assert given.keys() == parameters(run.recipe).keys()
-    assert float(given["train.lr"]) == run.recipe.train.lr
+    assert given.keys() == parameters(both.recipe).keys()
+    assert float(given["train.lr"]) == both.recipe.train.lr
     assert given["train.warmup"] == "2ba"
-    assert found.data.tags["vertebra.recipe"] == run.recipe.digest
+    assert found.data.tags["vertebra.recipe"] == both.recipe.digest
     for error, status in ((InterruptedError(), "FAILED"), (_stopped(), "KILLED")):
         out = tmp_path / status
         with pytest.raises(VertebraError):
-            tracked("mlflow", out, StopAt(2, error), recipe=tiny(), uri=store)
+            tracked("mlflow", out, StopAt(1, error), recipe=tiny(), uri=store)
         identity = remembered(Run.open(out))["mlflow"]["run_id"]
         assert client.get_run(identity).info.status == status
 
@@ -282,32 +281,22 @@ def test_what_is_missing_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
             check_trackers([kind])
 
 
-def test_mlflow_sends_no_telemetry(store: str) -> None:
+def test_mlflow_is_loaded_when_it_is_needed_and_sends_no_telemetry(store: str) -> None:
     """Asked of MLflow itself, where nothing else that it heeds switches it off."""
     code = (
-        "import sys; from vertebra.train.tracking_mlflow import client; client(sys.argv[1])\n"
+        "import sys, vertebra.train.tracking\n"
+        "assert not {'mlflow', 'tensorboard'} & {name.split('.')[0] for name in sys.modules}\n"
+        "from vertebra.train.tracking_mlflow import client; client(sys.argv[1])\n"
         "from mlflow.telemetry import get_telemetry_client\n"
         "from mlflow.telemetry.utils import is_telemetry_disabled\n"
         "print(is_telemetry_disabled(), get_telemetry_client())"
     )
     kept = {"PATH", "HOME", "LANG", "TMPDIR", "VIRTUAL_ENV", "PYTHONPATH"}
-    environment = {name: value for name, value in os.environ.items() if name in kept}
     answer = subprocess.run(
         [sys.executable, "-c", code, store],
         capture_output=True,
         text=True,
         check=True,
-        env=environment,
+        env={name: value for name, value in os.environ.items() if name in kept},
     )
     assert answer.stdout.split() == ["True", "None"]
-
-
-def test_neither_tool_is_loaded_with_the_room() -> None:
-    code = (
-        "import sys, vertebra.train.tracking\n"
-        "print({'mlflow', 'tensorboard'} & {name.split('.')[0] for name in sys.modules})"
-    )
-    answer = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    )
-    assert answer.stdout.strip() == "set()"

@@ -20,6 +20,7 @@ from vertebra.train.tracking import FILE, Row, Tell, parameters, remember, remem
 EXPERIMENT = "vertebra"
 # MLflow's own limits of one request, and of a value's length.
 _METRICS, _PARAMETERS, _LONGEST = 1000, 100, 6000
+_PASSWORD = re.compile(r"(?<=://)[^/@\s]*:[^/\s]*@")
 _STATUS = {"finished": "FINISHED", "stopped": "KILLED", "failed": "FAILED"}
 # Read when MLflow is imported. No telemetry; and a server that is away must not hold up training
 # for the four minutes that MLflow would wait by itself.
@@ -54,7 +55,7 @@ def client(uri: str | None) -> Any:
 
 def public(uri: str | None) -> str:
     """A tracking URI without the password that it may hold, which belongs into no file."""
-    return re.sub(r"(?<=://)[^/@]*:[^/]*@", "***@", uri or "its default")
+    return _PASSWORD.sub("***@", uri or "its default")
 
 
 class MlflowSink:
@@ -85,9 +86,9 @@ class MlflowSink:
         except VertebraError:
             raise
         except Exception as error:  # whatever a store's driver says
+            advice = f"; remove {self._run.path / FILE} to go on without it" if self._id else ""
             raise VertebraError(
-                f"MLflow at {public(self._uri)} does not answer: {_first_line(error)}; "
-                f"go on without it by removing {self._run.path / FILE}"
+                f"MLflow at {public(self._uri)} does not answer: {_first_line(error)}{advice}"
             ) from None
 
     def write(self, rows: list[Row]) -> None:
@@ -189,4 +190,4 @@ def _text(value: object) -> str:
 
 
 def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+    return public((str(error).strip() or type(error).__name__).splitlines()[0])
