@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import threading
 import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -31,17 +32,17 @@ class Words:
 
     def __init__(self) -> None:
         self._number: dict[str, int] = {}
+        self._adding = threading.Lock()
 
     def number(self, word: str) -> int:
         """The number of a word, which may be new."""
-        # One operation of the interpreter: no other thread comes between.
-        return self._number.setdefault(word, len(self._number))
+        with self._adding:  # or two new words of two threads could get one number
+            return self._number.setdefault(word, len(self._number))
 
     @property
     def words(self) -> list[str]:
         """The word of each number."""
-        found = {number: word for word, number in self._number.items()}
-        return [found.get(number, "") for number in range(max(found, default=-1) + 1)]
+        return list(self._number)
 
 
 @dataclass(frozen=True)
