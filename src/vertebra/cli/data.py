@@ -173,7 +173,8 @@ def _write(
 def _default_file(source: str) -> Path:
     """``cards/NAME.json``; ``NAME-2`` and so on where that is the card of other data."""
     last = Path(source.partition("?")[0].replace(":", "/").rstrip("/"))
-    name = re.sub(r"[^\w.-]+", "-", last.stem).strip("-.") or "data"
+    stem = re.sub(r"\.(csv|tsv|parquet|tar)$", "", last.name)
+    name = re.sub(r"[^\w.-]+", "-", stem).strip("-.") or "data"
     Path(DEFAULT_PARENT).mkdir(exist_ok=True)
     number = 1
     while True:
