@@ -14,6 +14,7 @@ import pytest
 import torch
 
 import vertebra as vb
+from vertebra.cli.lr import print_sweep
 from vertebra.core import VertebraError
 from vertebra.runs import Recipe
 from vertebra.train.lr_finder import RateSweep, find_learning_rate, rising_rates, swept
@@ -71,9 +72,10 @@ def test_a_return_from_a_peak_is_no_fall() -> None:
     """There Lightning's rule suggests a rate at which the network has broken."""
 
     def peaked(rate: float) -> float:
-        return min(falling(rate), 2.3) + 6 * math.exp(-((math.log10(rate / 0.2) / 0.2) ** 2))
+        return falling(rate) if rate < 0.05 else 3.0 if rate < 0.3 else 0.4
 
     sweep = curve(peaked)
+    assert sweep.smoothed[-1] == min(sweep.smoothed)
     assert lightnings(sweep) > 0.1
     assert 1e-4 < (sweep.suggestion() or 0) < 1e-2
 
@@ -210,3 +212,14 @@ def test_a_page_and_a_document(digits: RateSweep) -> None:
     document = json.loads(json.dumps(digits.to_dict(), allow_nan=False))
     assert document["schema"] == "vertebra.rate-sweep/1"
     assert tuple(document["rates"]) == digits.rates
+
+
+def test_the_command_prints_what_to_set(
+    digits: RateSweep, capsys: pytest.CaptureFixture[str]
+) -> None:
+    print_sweep(digits)
+    printed = capsys.readouterr().out
+    assert f"--set lr={digits.suggestion():.2g}" in printed
+    assert f"{digits.rates[-1]:.2e}" in printed
+    print_sweep(curve(lambda _rate: 2.3))
+    assert "suggested   none: from 1e-06 to 10 the loss neither" in capsys.readouterr().out
