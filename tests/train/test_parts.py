@@ -204,6 +204,14 @@ def test_a_teacher_of_other_classes_is_refused(
     recipe = tiny(data=str(make_folder(each=24)), batch_size=8, epochs=1)
     with pytest.raises(VertebraError, match="other classes"):
         vb.train.fit(recipe.override(**{"distill.teacher": str(learnt.path)}), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_weights_of_another_architecture_are_refused(tmp_path: Path, learnt: Run) -> None:
+    recipe = tiny(model="resnet32", weights=str(learnt.path))
+    with pytest.raises(VertebraError, match="holds weights of resnet20, not of resnet32"):
+        vb.train.fit(recipe, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize(

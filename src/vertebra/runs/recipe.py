@@ -17,7 +17,7 @@ from typing import Any
 import yaml
 from pydantic import Field, ValidationError
 
-from vertebra.core import VertebraError, unknown
+from vertebra.core import Preprocessing, VertebraError, unknown
 from vertebra.runs.duration import Duration
 from vertebra.runs.keys import changed_content, full_key, speaking
 from vertebra.runs.sections import AboutSection, DataSection, ModelSection, Section, TrainSection
@@ -74,6 +74,19 @@ class Recipe(Section):
     def to_yaml(self) -> str:
         """The recipe as YAML that :meth:`load` reads back to an equal recipe."""
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """The evaluation transform, of a resolved recipe.
+
+        Raises:
+            VertebraError: sizes, mean or deviation are still open.
+        """
+        data = self.data
+        if not (data.image_size and data.resize and data.mean and data.std):
+            raise VertebraError("the recipe is not resolved: it leaves preprocessing open")
+        interpolation = data.resize_filter or "bilinear"
+        return Preprocessing(data.image_size, data.resize, data.mean, data.std, interpolation)
 
     @property
     def digest(self) -> str:

@@ -86,11 +86,10 @@ class Run:
     @property
     def preprocessing(self) -> Preprocessing:
         """The evaluation transform that belongs to this run's weights."""
-        data = self.recipe.data
-        if not (data.image_size and data.resize and data.mean and data.std):
-            raise VertebraError(f"{self.path / RECIPE} is not fully resolved")
-        interpolation = data.resize_filter or "bilinear"
-        return Preprocessing(data.image_size, data.resize, data.mean, data.std, interpolation)
+        try:
+            return self.recipe.preprocessing
+        except VertebraError:
+            raise VertebraError(f"{self.path / RECIPE} is not fully resolved") from None
 
     def checkpoint(self, which: str = "last") -> Path:
         """The folder of the checkpoint that ``last`` or ``best`` names.

@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 import torch
 
-from vertebra.core import STOPPED, VertebraError
+from vertebra.core import STOPPED, Notice, VertebraError
 from vertebra.data import ImageDataset
 from vertebra.machine import Machine, describe
 from vertebra.runs import Observer, Recipe, Run, claimed
@@ -28,6 +29,7 @@ from vertebra.train.own_data import dataset_of, unchanged_dataset
 from vertebra.train.rules import check_device, resolve
 from vertebra.train.settings import device_of, settings
 from vertebra.train.summary import finish
+from vertebra.train.teacher import teacher_of
 from vertebra.train.tune import tune as tuned
 from vertebra.zoo.of_recipe import build
 
@@ -77,9 +79,7 @@ def fit(
     if (recipe is None) == (resume is None):
         raise VertebraError("fit takes a recipe or a run to resume, one of the two")
     if resume is not None and tune:
-        raise VertebraError(
-            "a resumed run keeps what it began with; give no tune with resume"
-        )
+        raise VertebraError("a resumed run keeps what it began with; give no tune with resume")
     if resume is not None and out is not None:
         raise VertebraError("a resumed run stays in its folder; give no out with resume")
     resume = resume or _to_restart(out)
@@ -128,6 +128,7 @@ def _opened(
         dataset = dataset_of(recipe)
         resolved = resolve(recipe, dataset, machine, group)
         _tell_of(resolved, dataset, tell)
+        _check_start(resolved, dataset)
         if tune:
             resolved = tuned(resolved, recipe, dataset, machine, tell)
         run = make_run(resolved, dataset, out, machine, group.world, tell, claims)
@@ -141,6 +142,15 @@ def _opened(
         return opened
     run = Run.open(group.from_first(""))
     return run, unchanged_dataset(run)
+
+
+def _check_start(recipe: Recipe, dataset: ImageDataset) -> None:
+    """Refuse weights that do not fit, and a teacher of something else, before there is a folder."""
+    if recipe.model.weights is not None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Notice)  # said when they are loaded to be trained
+            build(recipe, recipe.model.weights)
+    teacher_of(recipe, dataset.classes, recipe.preprocessing, torch.device("cpu"))
 
 
 def _first_speaks(group: Group, work: Callable[[], Value] | None) -> Value | None:

@@ -85,8 +85,9 @@ def _check_writable(folder: Path) -> None:
 
 def _default_folder(recipe: Recipe) -> Path:
     """Make ``runs/DATA-MODEL``, or the first ``runs/DATA-MODEL-2``, ``-3``, ... that is free."""
-    data = Path(recipe.data.source.replace(":", "/").rstrip("/")).name
-    base = Path(DEFAULT_PARENT) / f"{data}-{recipe.model.name.replace('/', '-')}"
+    data = Path(recipe.data.source.replace(":", "/").rstrip("/"))
+    named = data.stem if data.suffix in (".csv", ".tsv", ".parquet", ".tar") else data.name
+    base = Path(DEFAULT_PARENT) / f"{named}-{recipe.model.name.replace('/', '-')}"
     folder, number = base, 1
     while True:
         # Making it is the only test that two runs started at once cannot both pass.
