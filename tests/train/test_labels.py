@@ -123,6 +123,7 @@ def test_folds_find_most_flips(digits: tuple[Path, set[str]], folds: Path) -> No
     found = suspicious_labels(folds, open_dataset(root).source.name)
     assert found.images == len(open_dataset(root).source.ids)
     assert found.found == len(found.rows)
+    assert found.notes == ()  # "val is fold 0" is not so of the whole
     worst = [row.id for row in found.rows[: len(flipped)]]
     assert len(flipped) > 12
     assert len(set(worst) & flipped) >= 0.7 * len(flipped)

@@ -44,6 +44,12 @@ def command(
     tune: Annotated[
         bool, typer.Option("--tune", help="Time precisions and layouts, take the fastest.")
     ] = False,
+    track: Annotated[
+        list[str] | None, typer.Option(help="tensorboard or mlflow; may be repeated.")
+    ] = None,
+    find_lr: Annotated[
+        bool, typer.Option("--find-lr", help="Only sweep the learning rate and suggest one.")
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only say what would be done and what it takes.")
     ] = False,
@@ -64,7 +70,14 @@ def command(
     given = {"data": data, "model": model, "epochs": epochs, "seed": seed}
     given |= {"model.weights": weights, "data.cache": cache, "train.shard": shard or None}
     others = [changes, out, recipe, folds, *given.values()]
-    if resume is not None and (any(value not in (None, []) for value in others) or dry_run or tune):
+    only = [name for name, on in (("--dry-run", dry_run), ("--find-lr", find_lr)) if on]
+    if (only or folds is not None) and os.environ.get("WORLD_SIZE", "1") != "1":
+        raise VertebraError(
+            "torchrun is for training one run; look, and cross-validate, without it"
+        )
+    if len(only) > 1:
+        raise VertebraError(f"{' and '.join(only)} each only look: give one of them")
+    if resume is not None and (any(value not in (None, []) for value in others) or only or tune):
         raise VertebraError("--resume goes on with the run's own recipe; give nothing else with it")
     # Before the slow imports: a mistyped key should not cost five seconds.
     wanted = None if resume is not None else _recipe(recipe or DEFAULT, given, changes or [])
@@ -73,10 +86,12 @@ def command(
         _first_notice("loading PyTorch ...")
     if wanted is not None and dry_run:
         _plan(wanted, json)
+    elif wanted is not None and find_lr:
+        _sweep(wanted, json)
     elif wanted is not None and folds is not None:
         _folds(wanted, folds, out, quiet, json)
     else:
-        _train(wanted, out, resume, tune, quiet, json)
+        _train(wanted, out, resume, tune, track or [], quiet, json)
 
 
 def _recipe(source: str, given: dict[str, Any], changes: list[str]) -> Recipe:
@@ -112,6 +127,7 @@ def _train(
     out: Path | None,
     resume: Path | None,
     tune: bool,
+    track: list[str],
     quiet: bool,
     json: bool,
 ) -> None:
@@ -119,7 +135,7 @@ def _train(
     from vertebra.train import fit
 
     if quiet:
-        run = fit(recipe, out, resume=resume, tune=tune)
+        run = fit(recipe, out, resume=resume, tune=tune, track=track)
     else:
         with TrainingProgress(output.console(stderr=True)) as progress:
             run = fit(
@@ -127,6 +143,7 @@ def _train(
                 out,
                 resume=resume,
                 tune=tune,
+                track=track,
                 observers=(progress,),
                 tell=output.notice,
             )
@@ -149,6 +166,17 @@ def _plan(recipe: Recipe, json: bool) -> None:
         output.document(found.to_dict())
         return
     print_plan(found)
+
+
+def _sweep(recipe: Recipe, json: bool) -> None:
+    from vertebra.cli.lr import print_sweep
+    from vertebra.train.lr_finder import find_learning_rate
+
+    found = find_learning_rate(recipe)
+    if json:
+        output.document(found.to_dict())
+        return
+    print_sweep(found)
 
 
 def _folds(recipe: Recipe, folds: int, out: Path | None, quiet: bool, json: bool) -> None:

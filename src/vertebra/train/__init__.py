@@ -3,6 +3,7 @@
 from vertebra.train.evaluate import Evaluation, evaluate, load_model
 from vertebra.train.fit import fit
 from vertebra.train.folds import CrossValidation, cross_validate
+from vertebra.train.lr_finder import RateSweep, find_learning_rate
 from vertebra.train.plan import Plan, plan
 from vertebra.train.predict import Prediction, Predictions, predict
 from vertebra.train.scores import Scores, score
@@ -13,9 +14,11 @@ __all__ = [
     "Plan",
     "Prediction",
     "Predictions",
+    "RateSweep",
     "Scores",
     "cross_validate",
     "evaluate",
+    "find_learning_rate",
     "fit",
     "load_model",
     "plan",

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from vertebra.core import VertebraError
-from vertebra.data import Labelled, Skipped, Split, open_labelled
+from vertebra.data import Labelled, Skipped, Split, open_labelled, open_source
 from vertebra.nn import Backbone
 from vertebra.runs import Run
 from vertebra.train.checkpoint import Checkpoint, load_checkpoint
@@ -182,6 +182,8 @@ def judge(run: Run, labelled: Labelled, checkpoint: str, tta: str | None = None)
 
 def _is_own(run: Run, data: str | Path) -> bool:
     own = run.recipe.data.source
+    if str(data).startswith(("hf:", "wds:")):  # names that are written in several ways
+        return open_source(str(data), training=False).name == own
     return str(data) == own or (own != "digits" and Path(data).resolve() == Path(own).resolve())
 
 

@@ -30,6 +30,7 @@ from vertebra.train.rules import check_device, resolve
 from vertebra.train.settings import device_of, settings
 from vertebra.train.summary import finish
 from vertebra.train.teacher import teacher_of
+from vertebra.train.tracking import check_trackers, trackers_of
 from vertebra.train.tune import tune as tuned
 from vertebra.zoo.of_recipe import build
 
@@ -50,6 +51,7 @@ def fit(
     *,
     resume: str | Path | None = None,
     tune: bool = False,
+    track: Sequence[str] = (),
     observers: Sequence[Observer] = (),
     tell: Tell | None = None,
 ) -> Run:
@@ -64,6 +66,7 @@ def fit(
             if it had never stopped.
         tune: choose precision, layout and compilation by timing a few steps of each, where the
             recipe leaves them open; see :mod:`vertebra.train.tune`.
+        track: "tensorboard", "mlflow": follow the run there too; a resumed run goes on there.
         observers: who watches; see :mod:`vertebra.runs.events`. In rank 0 only.
         tell: called with each thing the user should know (an image skipped, ...).
 
@@ -82,12 +85,14 @@ def fit(
         raise VertebraError("a resumed run keeps what it began with; give no tune with resume")
     if resume is not None and out is not None:
         raise VertebraError("a resumed run stays in its folder; give no out with resume")
+    check_trackers(track)
     resume = resume or _to_restart(out)
     with joined() as group, contextlib.ExitStack() as claims:
         tell = tell if tell is not None and group.is_first else _say_nothing
         run, dataset = _opened(recipe, out, resume, tune, group, tell, claims)
         with _machine_limits_speak(run):
-            return _run(run, dataset, observers if group.is_first else (), tell, group)
+            watching = (observers, track) if group.is_first else ((), ())
+            return _run(run, dataset, *watching, tell, group)
 
 
 def _to_restart(out: str | Path | None) -> Path | None:
@@ -168,7 +173,12 @@ def _first_speaks(group: Group, work: Callable[[], Value] | None) -> Value | Non
 
 
 def _run(
-    run: Run, dataset: ImageDataset, observers: Sequence[Observer], tell: Tell, group: Group
+    run: Run,
+    dataset: ImageDataset,
+    observers: Sequence[Observer],
+    track: Sequence[str],
+    tell: Tell,
+    group: Group,
 ) -> Run:
     """Train what is left, then judge and report."""
 
@@ -185,7 +195,8 @@ def _run(
             log = None
             if group.is_first:
                 log = files.enter_context(contextlib.closing(MetricsLog(run.path / METRICS, keep)))
-                observers = (log, TimingLog(run.path / TIMING), *observers)
+                trackers = [files.enter_context(each) for each in trackers_of(run, track, tell)]
+                observers = (log, TimingLog(run.path / TIMING), *trackers, *observers)
             net = build(run.recipe, None if checkpoint else run.recipe.model.weights)
             device = device_of(run.recipe, None if group.is_alone else group.local)
             job = make_job(run, dataset, net, device, group, log, observers, tell)

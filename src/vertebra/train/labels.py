@@ -105,7 +105,8 @@ def suspicious_labels(run: str | Path, source: str | None = None) -> Suspects:
             worst.places[:MOST_ROWS].tolist(), worst.suggested[:MOST_ROWS].tolist(), strict=True
         )
     ]
-    notes = dict.fromkeys(note for one in found for note in one.notes)
+    # What only one fold has to say is of its division, which is not that of the whole.
+    notes = [note for note in found[0].notes if all(note in one.notes for one in found)]
     return Suspects(str(path), len(labels), len(worst.places), tuple(rows), tuple(notes))
 
 

@@ -27,7 +27,6 @@ from vertebra.train.rehearse import rehearsal
 from vertebra.train.rules import resolve
 from vertebra.train.schedule import peak_rate
 from vertebra.train.step import train_step
-from vertebra.zoo.of_recipe import build
 
 # A sweep ends once the smoothed loss is so many times its best (fastai, Lightning).
 DIVERGED = 4.0
@@ -188,8 +187,6 @@ def find_learning_rate(
     constant = recipe.override(schedule="constant", warmup=0, head_first=0)
     resolved = resolve(constant, dataset, describe())
     with rehearsal(resolved, dataset) as job:
-        if resolved.model.weights is not None:
-            job.net.load_state_dict(build(resolved, resolved.model.weights).state_dict())
         batches = _endless(job)
 
         def step(rate: float) -> float:

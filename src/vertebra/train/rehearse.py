@@ -24,7 +24,7 @@ from vertebra.zoo.of_recipe import build
 
 @contextlib.contextmanager
 def rehearsal(recipe: Recipe, dataset: ImageDataset) -> Iterator[Job]:
-    """A job by a resolved recipe, in a folder that goes away; its weights are the initial ones."""
+    """A job by a resolved recipe at its first step, in a folder that goes away."""
     with (
         tempfile.TemporaryDirectory() as folder,
         contextlib.ExitStack() as claims,
@@ -32,9 +32,8 @@ def rehearsal(recipe: Recipe, dataset: ImageDataset) -> Iterator[Job]:
     ):
         out = Path(folder) / "rehearsal"
         run = make_run(recipe, dataset, out, describe(), 1, _say_nothing, claims)
-        job = make_job(
-            run, dataset, build(recipe), device_of(recipe), Group(), None, (), _say_nothing
-        )
+        net = build(recipe, recipe.model.weights)
+        job = make_job(run, dataset, net, device_of(recipe), Group(), None, (), _say_nothing)
         job.choose_learners()
         job.enter_training()
         yield job
