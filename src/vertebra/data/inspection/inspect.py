@@ -93,7 +93,8 @@ class Inspection:
                 f"looked at {len(self.scan.indices)} of {total} images: what is found is a part of "
                 "what there is, of duplicates a small one",
             )
-        return (*notes, *(self.suspects.notes if self.suspects else ()))
+        told = self.suspects.notes if self.suspects else ()
+        return (*notes, *(note for note in told if note not in self.dataset.notes))
 
     def id(self, at: int) -> str:
         """The name of image ``at`` of the scan."""
