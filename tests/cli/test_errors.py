@@ -42,7 +42,7 @@ def assert_refused(*arguments: str, says: str) -> None:
         (("train", "digits", "--set", "lr=-1"), "greater than 0"),
         (("train", "digits", "--set", "lr"), "KEY=VALUE"),
         (("train", "digits", "--epochs", "many"), "--epochs"),
-        (("train", "digits", "--epochs", "0"), "train.epochs"),
+        (("train", "digits", "--epochs", "0"), "train.duration"),
         (("train", "digits", "--recipe", "scratch-smal"), "did you mean scratch-small?"),
         (("train", "digits", "--recipe", "none.yaml"), "no recipe file none.yaml"),
         (("train",), "what shall it train on"),
@@ -104,7 +104,7 @@ def test_folders_that_are_nearly_splits(
 def test_images_all_broken(make_folder: Callable[..., Path]) -> None:
     for path in make_folder().rglob("*.jpg"):
         path.write_bytes(path.read_bytes()[:100])
-    assert_refused("train", "images", says="none of the 24 images")
+    assert_refused("train", "images", says="no image of class 'dark'")
 
 
 def test_one_class_all_broken(make_folder: Callable[..., Path]) -> None:

@@ -7,6 +7,7 @@ from vertebra.data.decode import DecodeError, decode
 from vertebra.data.labelled import Labelled, open_labelled
 from vertebra.data.order import Sampling, epoch_order, steps_per_epoch
 from vertebra.data.photographs import photograph, picture
+from vertebra.data.readable import check_readable
 from vertebra.data.sources import Source, image_files, open_source
 from vertebra.data.split import folds, stratified_split
 from vertebra.data.transforms import normalise, prepare
@@ -22,6 +23,7 @@ __all__ = [
     "Skipped",
     "Source",
     "Split",
+    "check_readable",
     "decode",
     "epoch_order",
     "evaluation_batches",

@@ -13,7 +13,7 @@ from typing import TypeVar
 import torch
 
 from vertebra.core import STOPPED, Notice, VertebraError
-from vertebra.data import ImageDataset
+from vertebra.data import ImageDataset, check_readable
 from vertebra.machine import Machine, describe
 from vertebra.runs import Observer, Recipe, Run, claimed
 from vertebra.runs.run import DATA, METRICS, TIMING
@@ -131,6 +131,7 @@ def _opened(
         assert recipe is not None
         check_free(out)
         dataset = dataset_of(recipe)
+        check_readable(dataset.train)
         resolved = resolve(recipe, dataset, machine, group)
         _tell_of(resolved, dataset, tell)
         _check_start(resolved, dataset)

@@ -197,7 +197,8 @@ def _walk(folder: Path) -> Iterator[tuple[str, list[str]]]:
     waiting = [""]
     while waiting:
         inside = waiting.pop()
-        base = os.path.join(folder, inside)  # noqa: PTH118 - a million Path objects are slow
+        # As text: a million Path objects are slow.
+        base = os.path.join(folder, inside) if inside else str(folder)  # noqa: PTH118
         folders: list[tuple[bool, str]] = []
         files: list[str] = []
         try:
