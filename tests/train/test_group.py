@@ -27,27 +27,27 @@ from vertebra.train.synced_norm import synchronise_norms
 # A rate at which rounding does not grow a thousandfold in fifty steps.
 COMMAND = (
     *("train", "digits", "--quiet", "--set", "duration=50ba", "--set", "warmup=10ba"),
-    *("--set", "batch_size=31", "--set", "precision=fp64", "--set", "lr=0.01"),
-    *("--set", "threads=1"),
+    *("--set", "precision=fp64", "--set", "lr=0.01", "--set", "threads=1"),
 )
 
 
 @pytest.mark.parametrize(
     "network",
     [
-        ("--model", "convnext_atto", "--set", "drop_path=0", "--set", "batch_size=7"),
-        ("--model", "resnet20", "--set", "sync_norm=true", "--set", "image_size=16"),
+        ("convnext_atto", "batch_size=7", "drop_path=0"),
+        ("resnet20", "batch_size=31", "sync_norm=true", "image_size=16"),
     ],
     ids=["layer norm", "batch norm"],
 )
 def test_two_processes_have_the_losses_of_one(tmp_path: Path, network: tuple[str, ...]) -> None:
     """Of 31 images one process has sixteen and the other fifteen; of 7 four and three."""
-    command = [*COMMAND, *network]
+    model, *changes = network
+    command = [*COMMAND, "--model", model, *(part for c in changes for part in ("--set", c))]
     finish(start(*command, "--out", "one", cwd=tmp_path))
     finish(start(*command, "--out", "two", cwd=tmp_path, processes=2))
     one, two = losses(tmp_path / "one"), losses(tmp_path / "two")
     assert len(one) == 50
-    assert one[-1] < 0.9 * one[0], "nothing was learnt"
+    assert sum(one[-10:]) < 0.95 * sum(one[:10]), "nothing was learnt"
     assert two == pytest.approx(one, rel=0, abs=1e-9)
     ends = [metrics(tmp_path / name)[-1] for name in ("one", "two")]
     assert ends[0]["errors"] == ends[1]["errors"]

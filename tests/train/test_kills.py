@@ -17,7 +17,7 @@ from processes import finish, start
 
 import vertebra as vb
 from vertebra.core import VertebraError
-from vertebra.runs import Recipe, Run
+from vertebra.runs import Event, Recipe, Run
 from vertebra.train.checkpoint import load_checkpoint, save_checkpoint
 
 KILLS = 10
@@ -140,10 +140,10 @@ def test_a_kill_between_any_two_file_operations_of_a_save(
 
 
 def test_a_full_disk_leaves_the_last_good_checkpoint(tmp_path: Path) -> None:
-    """A tmpfs of two megabytes, where one may be mounted."""
+    """A tmpfs of eight megabytes, where one may be mounted."""
     small = tmp_path / "small"
     small.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(small)]
+    mount = ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(small)]
     if subprocess.run(mount, capture_output=True, check=False).returncode:
         pytest.skip("this user may not mount a file system")
     try:
@@ -155,9 +155,9 @@ def test_a_full_disk_leaves_the_last_good_checkpoint(tmp_path: Path) -> None:
             """Takes all the room that is left but some kilobytes, after the first epoch."""
 
             def on(self, event: object, moment: object) -> None:
-                if getattr(event, "value", "") == "epoch_end" and not filler.exists():
+                if event is Event.EPOCH_END:
                     kept.append(1)
-                elif kept and not filler.exists():
+                elif event is Event.EPOCH_START and kept and not filler.exists():
                     free = shutil.disk_usage(small).free
                     filler.write_bytes(b"0" * (free - 64 * 1024))
 

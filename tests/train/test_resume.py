@@ -100,7 +100,11 @@ def test_ctrl_c_in_mid_epoch_saves_and_resumes_to_the_same_bits(
     for line in process.stderr:
         if line.startswith("epoch   1"):
             break
-    time.sleep(0.15)
+    last = tmp_path / "run" / "checkpoints" / "last"
+    deadline = time.monotonic() + 100
+    while not last.exists() and time.monotonic() < deadline:
+        time.sleep(0.002)
+    time.sleep(0.1)
     process.send_signal(signal.SIGINT)
     # In the middle of an epoch, as the checkpoint shows; how fast is benchmarks/stopping.py's.
     _, err = process.communicate(timeout=30)

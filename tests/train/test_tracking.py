@@ -74,10 +74,10 @@ class StopAt:
 def tracked(
     kind: str, out: Path, *others: Any, recipe: Recipe | None = None, **options: Any
 ) -> Run:
-    """A run with a tracker; resumed where no recipe is given."""
+    """A run with a tracker; resumed, with the one that it remembers, where no recipe is given."""
+    if recipe is None:
+        return vb.train.fit(resume=out, observers=others)
     with Late(kind, out, **options) as late:
-        if recipe is None:
-            return vb.train.fit(resume=out, observers=(late, *others))
         return vb.train.fit(recipe, out, observers=(late, *others))
 
 

@@ -18,8 +18,14 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from vertebra.core import VertebraError
+
 Anything = TypeVar("Anything")
-_TIMEOUT = timedelta(minutes=30)
+# To find each other takes seconds, and where a connection was lost for ever it is better to fail,
+# and be started again, than to wait. Afterwards rank 0 may list a million files or judge a test set
+# while the others wait for it.
+_MEETING = timedelta(minutes=2)
+_WORKING = timedelta(minutes=30)
 
 
 @dataclass(frozen=True)
@@ -80,9 +86,46 @@ class Group:
         return values
 
 
+def _meet(backend: str, world: int) -> None:
+    try:
+        dist.init_process_group(backend, timeout=_MEETING, **_store(world))
+    except RuntimeError as error:
+        raise VertebraError(
+            f"the {world} processes did not find each other in {_MEETING.seconds} s: "
+            f"{str(error).splitlines()[0]}",
+            exit_code=1,
+        ) from None
+    # torch 2.11 has it under its older name only.
+    functions: Any = dist.distributed_c10d
+    set_timeout = getattr(functions, "set_timeout", None) or functions._set_pg_timeout
+    set_timeout(_WORKING)
+
+
+def _store(world: int) -> dict[str, Any]:
+    """Where the processes of one machine meet: a place of its own for each start of the group.
+
+    torchrun keeps one store over its restarts (torch 2.15), in which a process may find the address
+    of one that died. Of several machines each counts its own restarts, so there they meet as torch
+    has it; TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 gives each start a new store then.
+    """
+    kept = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
+    if not kept or os.environ.get("GROUP_WORLD_SIZE") != "1":
+        return {}
+    host, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+    stores: Any = dist  # whose stores type checkers do not see
+    store = stores.TCPStore(host, port, world, is_master=False, timeout=_MEETING)
+    start = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+    prefixed = stores.PrefixStore(f"vertebra/start-{start}", store)
+    return {"store": prefixed, "rank": int(os.environ["RANK"]), "world_size": world}
+
+
 @contextlib.contextmanager
 def joined() -> Iterator[Group]:
-    """Join the group that the environment names, for the while; alone where it names none."""
+    """Join the group that the environment names, for the while; alone where it names none.
+
+    Raises:
+        VertebraError: its processes do not find each other.
+    """
     world = int(os.environ.get("WORLD_SIZE", "1"))
     if world == 1:
         yield Group()
@@ -93,7 +136,7 @@ def joined() -> Iterator[Group]:
     if ours:
         # Numbers of the host (whether to stop, who met a broken file) go by gloo on GPUs too.
         backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
-        dist.init_process_group(backend, timeout=_TIMEOUT)
+        _meet(backend, world)
     try:
         yield group
     finally:
