@@ -24,10 +24,15 @@ def test_a_class_of_which_nothing_can_be_read(make_folder: Callable[..., Path]) 
 def test_one_good_image_of_few_is_found(make_folder: Callable[..., Path]) -> None:
     root = make_folder(each=20)
     split = open_dataset(root).train
-    for place in range(1, len(split)):
+    for place in range(1, len(split)):  # the first is of class 0 and stays
         if split.labels[place] == 0:
             (root / split.id(place)).write_bytes(b"junk")
-    check_readable(open_dataset(root, cache="none").train)
+    left = open_dataset(root, cache="none").train
+    check_readable(left)
+    assert (root / left.id(0)).read_bytes() != b"junk", "there was one"
+    (root / left.id(0)).write_bytes(b"junk")
+    with pytest.raises(VertebraError, match="class 'dark'"):
+        check_readable(open_dataset(root, cache="none").train)
 
 
 def test_a_start_reads_one_image_a_class(

@@ -121,22 +121,6 @@ def test_everything_that_is_told_in_epochs_keeps_its_share_of_the_run(tmp_path: 
 
 
 @pytest.mark.parametrize(
-    ("text", "unit", "steps"),
-    [("10ep", "ep", 330), (10, "ep", 330), ("0.5ep", "ep", 16), ("500ba", "ba", 500), (0, "ep", 0)],
-)
-def test_durations_have_units(text: object, unit: str, steps: int) -> None:
-    duration = Duration.of(text)
-    assert (duration.unit, duration.steps(33)) == (unit, steps)
-    assert Duration.of(str(duration)) == duration
-
-
-@pytest.mark.parametrize("text", ["ten", "5 epochs", "-1ep", "1.5ba", "", None, True, "ep", [3]])
-def test_what_is_no_duration(text: object) -> None:
-    with pytest.raises(ValueError, match=r"duration|batches"):
-        Duration.of(text)
-
-
-@pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"schedule": "step"}, "step_every"),

@@ -46,7 +46,7 @@ def test_a_missing_folder(tmp_path: Path) -> None:
 
 def test_a_file(tmp_path: Path) -> None:
     (tmp_path / "run").write_text("no folder")
-    refused(tmp_path / "run")
+    assert "no run folder" in refused(tmp_path / "run")
 
 
 def test_an_empty_folder(tmp_path: Path) -> None:

@@ -4,28 +4,12 @@ import copy
 
 import pytest
 import torch
+from small_nets import small, train
 from torch import Tensor, nn
 from torch.optim import SGD
 from torch.optim.swa_utils import AveragedModel
 
 from vertebra.train.average import WeightAverage
-
-
-def small() -> nn.Module:
-    torch.manual_seed(0)
-    return nn.Sequential(
-        nn.Conv2d(3, 4, 3, bias=False), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(16, 5)
-    )
-
-
-def train(net: nn.Module, optimizer: torch.optim.Optimizer, steps: int = 5) -> list[Tensor]:
-    torch.manual_seed(1)
-    for _ in range(steps):
-        optimizer.zero_grad()
-        loss = nn.functional.cross_entropy(net(torch.randn(6, 3, 4, 4)), torch.arange(6) % 5)
-        loss.backward()
-        optimizer.step()
-    return [p.detach().clone() for p in net.parameters()]
 
 
 def changed(net: nn.Module, steps: int) -> None:

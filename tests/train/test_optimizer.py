@@ -3,8 +3,9 @@
 import pytest
 import timm
 import torch
+from small_nets import small, train
 from timm.optim import create_optimizer_v2
-from torch import Tensor, nn
+from torch import nn
 from torch.optim import SGD, Adam, AdamW
 
 from vertebra import zoo
@@ -74,23 +75,6 @@ def test_shared_parameters_are_given_once() -> None:
 
 
 # Optimisers
-
-
-def small() -> nn.Module:
-    torch.manual_seed(0)
-    return nn.Sequential(
-        nn.Conv2d(3, 4, 3, bias=False), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(16, 5)
-    )
-
-
-def train(net: nn.Module, optimizer: torch.optim.Optimizer, steps: int = 5) -> list[Tensor]:
-    torch.manual_seed(1)
-    for _ in range(steps):
-        optimizer.zero_grad()
-        loss = nn.functional.cross_entropy(net(torch.randn(6, 3, 4, 4)), torch.arange(6) % 5)
-        loss.backward()
-        optimizer.step()
-    return [p.detach().clone() for p in net.parameters()]
 
 
 def groups_by_type(net: nn.Module, weight_decay: float) -> list[dict[str, object]]:

@@ -82,7 +82,7 @@ def tune(
     times = _measure(recipe, open_ones, dataset, tell)
     best = min(times, key=lambda candidate: times[candidate])
     if _may_compile(recipe, given, times[best], dataset):
-        best = _with_compilation(recipe, best, times[best], dataset, tell)
+        best = _with_compilation(recipe, given, best, dataset, tell)
     tell(f"fastest here: {best}")
     _keep(file, best)
     return best.apply(recipe)
@@ -139,8 +139,8 @@ def _may_compile(recipe: Recipe, given: Recipe, step: float, dataset: ImageDatas
 
 def _with_compilation(
     recipe: Recipe,
+    given: Recipe,
     best: Candidate,
-    step: float,
     dataset: ImageDataset,
     tell: Callable[[str], None],
 ) -> Candidate:
@@ -148,12 +148,15 @@ def _with_compilation(
 
     What compilation gains hangs on the precision, so each precision of the same layout is tried.
     """
+    # Imported here: the compiler takes seconds to load.
+    from torch._dynamo.exc import TorchDynamoException
+
     tell("compiling to compare, which may take some minutes ...")
-    options = {best.precision, "fp32"}
+    options = {best.precision} if given.train.precision else {best.precision, "fp32"}
     some = [Candidate(precision, best.channels_last, True) for precision in sorted(options)]
     try:
         times = _measure(recipe, [best, *some], dataset, tell)
-    except Exception as error:  # whatever a compiler says: the run goes on without it
+    except TorchDynamoException as error:  # what a compiler cannot do, the run goes on without
         tell(f"compilation failed and is left out: {str(error).splitlines()[0]}")
         return best
     return min(times, key=lambda candidate: times[candidate])
