@@ -39,15 +39,12 @@ def _one_thread(request: pytest.FixtureRequest) -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-@pytest.fixture
-def make_folder(tmp_path: Path) -> MakeFolder:
+@pytest.fixture(scope="session")
+def make_folder_at() -> MakeFolder:
     """A maker of class folders of tiny JPEG files whose brightness tells the class."""
 
-    def make(
-        name: str = "images", classes: tuple[str, ...] = ("dark", "light"), each: int = 12
-    ) -> Path:
+    def make(root: Path, classes: tuple[str, ...] = ("dark", "light"), each: int = 12) -> Path:
         generator = np.random.default_rng(0)
-        root = tmp_path / name
         for place, label in enumerate(classes):
             folder = root / label
             folder.mkdir(parents=True)
@@ -56,5 +53,17 @@ def make_folder(tmp_path: Path) -> MakeFolder:
                 pixels = generator.integers(low, low + 50, (20, 24, 3), dtype=np.uint8)
                 Image.fromarray(pixels).save(folder / f"{index:03d}.jpg")
         return root
+
+    return make
+
+
+@pytest.fixture
+def make_folder(tmp_path: Path, make_folder_at: MakeFolder) -> MakeFolder:
+    """The same by a name in the test's own folder."""
+
+    def make(
+        name: str = "images", classes: tuple[str, ...] = ("dark", "light"), each: int = 12
+    ) -> Path:
+        return make_folder_at(tmp_path / name, classes, each)
 
     return make

@@ -2,6 +2,7 @@
 
 import copy
 import itertools
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from torch.utils.checkpoint import checkpoint
 from vertebra.anatomy import Memory, dissect, largest_batch, memory_of
 from vertebra.anatomy.memory import _largest
 from vertebra.core import VertebraError
+from vertebra.machine import describe
 from vertebra.nn import Backbone
 from vertebra.zoo import create
 
@@ -40,10 +42,14 @@ NETS = {
     "convnext_atto": (96, 8),
 }
 CASTS = {"fp32": None, "bf16": torch.bfloat16}
+MOST_IN_BF16 = 2
+# A CPU without bfloat16 takes half a minute for a step of any larger network in it.
+QUICK_WITHOUT_BF16 = {"lenet5", "mobilenet_v3_small", "mobilevit_xxs", "convnext_atto"}
 
 
-def made(name: str) -> tuple[Backbone, Tensor]:
+def made(name: str, most: int | None = None) -> tuple[Backbone, Tensor]:
     side, batch = NETS[name]
+    batch = min(batch, most or batch)
     channels = 1 if name == "lenet5" else 3
     torch.manual_seed(0)
     net = create(name, num_classes=10, input_size=(channels, side, side), seed=0)
@@ -69,10 +75,15 @@ def near(real: int) -> Any:
     return pytest.approx(real, rel=0.01, abs=4096)
 
 
-@pytest.mark.parametrize("precision", CASTS)
-@pytest.mark.parametrize("name", NETS)
+def _cases() -> Iterator[Any]:
+    for name, precision in itertools.product(NETS, CASTS):
+        slow = precision == "bf16" and name not in QUICK_WITHOUT_BF16 and not describe().has_bf16
+        yield pytest.param(name, precision, marks=[pytest.mark.large] if slow else [])
+
+
+@pytest.mark.parametrize(("name", "precision"), _cases())
 def test_against_the_allocator(name: str, precision: str) -> None:
-    net, images = made(name)
+    net, images = made(name, MOST_IN_BF16 if precision == "bf16" else None)
     needs = memory_of(net, images.shape[1:], len(images), precision, "sgd")
     there = needs.parameters + needs.buffers + needs.inputs
     net.train()
@@ -271,7 +282,7 @@ def test_what_is_not_known_is_refused() -> None:
 @pytest.mark.parametrize("name", ["resnet18", "convnext_atto", "vit_ti_16"])
 @pytest.mark.parametrize("precision", CASTS)
 def test_against_cuda(name: str, precision: str) -> None:
-    net, images = made(name)
+    net, images = made(name, MOST_IN_BF16 if precision == "bf16" else None)
     needs = memory_of(net, images.shape[1:], len(images), precision, "sgd")
     net, images = net.cuda().train(), images.cuda()
 

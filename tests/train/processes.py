@@ -6,25 +6,52 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from hosts import Host
 
 
 def start(
     *arguments: str, cwd: Path, processes: int = 1, restarts: int = 0
 ) -> subprocess.Popen[str]:
     """Start ``vertebra``; several processes by torchrun, which starts them again so often."""
-    launcher = ["-m", "vertebra"]
+    launcher = [sys.executable, "-m", "vertebra"]
     if processes > 1:
-        options = ["--nproc-per-node", str(processes), "--max-restarts", str(restarts)]
-        launcher = ["-m", "torch.distributed.run", "--standalone", *options, "-m", "vertebra"]
+        launcher = _torchrun(["--standalone"], processes, restarts)
+    return _started([*launcher, *arguments], cwd)
+
+
+def start_on(host: Host, meeting: Host, *arguments: str, cwd: Path) -> subprocess.Popen[str]:
+    """One process of two hosts' on one of them; they find each other at ``meeting``."""
+    # The address of a namespace is not the machine's, by which torchrun knows the meeting place.
+    place = f"--rdzv-endpoint={meeting.address}:29500", f"--rdzv-conf=is_host={host == meeting:d}"
+    several = ("--nnodes=2", "--rdzv-id=test", "--rdzv-backend=c10d", *place)
+    launcher = [*host.entering, *_torchrun([*several, f"--local-addr={host.address}"], 1, 3)]
+    # The second variable as docs/scaling.md says for several machines.
+    environment = {
+        "GLOO_SOCKET_IFNAME": host.interface,
+        "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1",
+    }
+    return _started([*launcher, *arguments], cwd, environment)
+
+
+def _torchrun(meeting: Sequence[str], processes: int, restarts: int) -> list[str]:
+    options = [*meeting, f"--nproc-per-node={processes}", f"--max-restarts={restarts}"]
+    return [sys.executable, "-m", "torch.distributed.run", *options, "-m", "vertebra"]
+
+
+def _started(
+    command: Sequence[str], cwd: Path, environment: Mapping[str, str] | None = None
+) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, *launcher, *arguments],
+        command,
         cwd=cwd,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        env={**os.environ, "OMP_NUM_THREADS": "1", **(environment or {})},
     )
 
 

@@ -12,7 +12,8 @@ import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
-from processes import finish, losses, metrics, start
+from hosts import no_hosts, two_hosts
+from processes import finish, losses, metrics, start, start_on
 from torch import nn
 
 import vertebra as vb
@@ -23,6 +24,8 @@ from vertebra.runs import Recipe
 from vertebra.train.group import Group
 from vertebra.train.rules import resolve
 from vertebra.train.synced_norm import synchronise_norms
+
+MakeFolder = Callable[..., Path]
 
 # A rate at which rounding does not grow a thousandfold in fifty steps.
 COMMAND = (
@@ -53,26 +56,56 @@ def test_two_processes_have_the_losses_of_one(tmp_path: Path, network: tuple[str
     assert ends[0]["errors"] == ends[1]["errors"]
 
 
-def test_a_killed_worker_is_started_again_and_ends_in_the_same_numbers(
-    tmp_path: Path, make_folder: Callable[..., Path]
-) -> None:
-    command = (
-        *("train", str(make_folder(each=40)), "--model", "resnet20", "--epochs", "20"),
-        *("--set", "batch_size=16", "--set", "image_size=16", "--set", "threads=1"),
-        *("--quiet", "--out", "run"),
-    )
-    (tmp_path / "whole").mkdir()
-    finish(start(*command, cwd=tmp_path / "whole", processes=2, restarts=3))
-    process = start(*command, cwd=tmp_path, processes=2, restarts=3)
-    last = tmp_path / "run" / "checkpoints" / "last"
-    deadline = time.monotonic() + 200
-    while not last.exists() and time.monotonic() < deadline:
+# What the tests of killed workers train: about ten seconds on one core.
+ELASTIC = (
+    *("--model", "resnet20", "--epochs", "20", "--set", "batch_size=16", "--set", "image_size=16"),
+    *("--set", "threads=1", "--quiet", "--out", "run"),
+)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory, make_folder_at: MakeFolder) -> Path:
+    """Images, and the run on them of two processes that nobody kills."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    images = make_folder_at(folder / "images", each=40)
+    finish(start("train", str(images), *ELASTIC, cwd=folder, processes=2, restarts=3))
+    return folder
+
+
+def wait_for_checkpoint(run: Path) -> None:
+    """Until there is one to go on from."""
+    deadline = time.monotonic() + 300
+    while not (run / "checkpoints" / "last").exists() and time.monotonic() < deadline:
         time.sleep(0.01)
+
+
+def test_a_killed_worker_is_started_again_and_ends_in_the_same_numbers(
+    tmp_path: Path, undisturbed: Path
+) -> None:
+    command = ("train", str(undisturbed / "images"), *ELASTIC)
+    process = start(*command, cwd=tmp_path, processes=2, restarts=3)
+    wait_for_checkpoint(tmp_path / "run")
     workers = psutil.Process(process.pid).children()
     assert len(workers) == 2
     workers[-1].send_signal(signal.SIGKILL)
     finish(process)
-    assert metrics(tmp_path / "run") == metrics(tmp_path / "whole" / "run")
+    assert metrics(tmp_path / "run") == metrics(undisturbed / "run")
+
+
+@pytest.mark.skipif(no_hosts() is not None, reason=str(no_hosts()))
+def test_two_hosts_train_what_one_does_also_when_a_worker_is_killed(
+    tmp_path: Path, undisturbed: Path
+) -> None:
+    """Two network namespaces with one cable between them; the second one's worker is killed."""
+    command = ("train", str(undisturbed / "images"), *ELASTIC)
+    with two_hosts() as hosts:
+        agents = [start_on(host, hosts[0], *command, cwd=tmp_path) for host in hosts]
+        wait_for_checkpoint(tmp_path / "run")
+        (worker,) = psutil.Process(agents[1].pid).children()
+        worker.send_signal(signal.SIGKILL)
+        for agent in agents:
+            finish(agent)
+    assert metrics(tmp_path / "run") == metrics(undisturbed / "run")
 
 
 def test_divided_weights_have_the_losses_of_whole_ones_also_after_a_stop(
@@ -89,10 +122,7 @@ def test_divided_weights_have_the_losses_of_whole_ones_also_after_a_stop(
     )
     finish(start(*command, "--out", "whole", cwd=tmp_path))
     process = start(*command, "--shard", "--out", "parts", cwd=tmp_path, processes=2)
-    last = tmp_path / "parts" / "checkpoints" / "last"
-    deadline = time.monotonic() + 300
-    while not last.exists() and time.monotonic() < deadline:
-        time.sleep(0.01)
+    wait_for_checkpoint(tmp_path / "parts")
     workers = psutil.Process(process.pid).children()
     for each in (process, *workers):
         each.kill()

@@ -12,6 +12,7 @@ import vertebra as vb
 from vertebra.core import VertebraError
 from vertebra.runs import Event, Moment, Recipe, Run
 from vertebra.train.checkpoint import load_checkpoint
+from vertebra.train.rules import has_compiler
 
 TINY = {"epochs": 2, "warmup": "2ba", "batch_size": 128, "image_size": 16, "threads": 1}
 
@@ -73,12 +74,15 @@ PARTS: dict[str, dict[str, Any]] = {
         **{"spatial_dropout": 0.3, "dropout": 0.2, "drop_path": 0.1},
     },
     "fp16": {"precision": "fp16", "model": "lenet5", "image_size": 32},
+    "compiled": {"compile": True, "model": "lenet5", "image_size": 32},
 }
 
 
 @pytest.mark.parametrize("name", PARTS)
 def test_a_part_resumes_to_the_same_bits(tmp_path: Path, name: str) -> None:
     """Killed in the first epoch, after a save in mid-epoch."""
+    if PARTS[name].get("compile") and not has_compiler():
+        pytest.skip("torch.compile needs a C++ compiler on the CPU")
     recipe = tiny(**PARTS[name])
     whole = vb.train.fit(recipe, tmp_path / "whole")
     with pytest.MonkeyPatch.context() as patch:

@@ -12,8 +12,10 @@ import pytest
 import vertebra as vb
 from vertebra.core import VertebraError
 from vertebra.runs import Recipe
+from vertebra.train import tune
 from vertebra.train.folds import cross_validate
 from vertebra.train.plan import plan
+from vertebra.train.rules import has_compiler
 from vertebra.train.schedule import learning_rate
 from vertebra.train.tune import Candidate, candidates
 
@@ -89,6 +91,31 @@ def test_the_fastest_is_taken_written_down_and_remembered(
     assert len(asked) == before, "a replay has nothing left open"
     with pytest.raises(VertebraError, match="give no tune"):
         vb.train.fit(resume=run.path, tune=True)
+
+
+@pytest.mark.skipif(not has_compiler(), reason="torch.compile needs a C++ compiler on the CPU")
+def test_a_long_run_also_times_what_is_compiled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Really compiled and trained; only the clock is told which is the fastest."""
+    real, told = tune.timed_step, list[str]()
+
+    def clock(job: Any, batches: Any) -> float:
+        real(job, batches)
+        return 1.0 if job.recipe.train.compile else 2.0
+
+    monkeypatch.setattr("vertebra.train.tune.timed_step", clock)
+    fixed = {"precision": "fp32", "schedule": "constant", "warmup": 0}
+    lenet = tiny(model="lenet5", image_size=32, duration="3ba", **fixed)
+    short = vb.train.fit(lenet, tmp_path / "short", tune=True, tell=told.append)
+    assert short.recipe.train.compile is False, "too short to earn it back"
+    monkeypatch.setattr("vertebra.train.tune.COMPILE_SECONDS", 0.0)
+    longer = lenet.override(duration="4ba")
+    run = vb.train.fit(longer, tmp_path / "run", tune=True, tell=told.append)
+    assert run.recipe.train.compile is True
+    assert any("fastest here" in line and "compiled" in line for line in told)
+    losses = [[row["loss"] for row in r.metrics if row["kind"] == "step"] for r in (short, run)]
+    assert losses[1][:3] == pytest.approx(losses[0], rel=1e-4), "it computes the same network"
 
 
 def test_folds_hold_every_image_out_once(tmp_path: Path) -> None:

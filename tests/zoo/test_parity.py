@@ -15,8 +15,15 @@ from torch import Tensor
 
 from vertebra.nn import Backbone
 
-# Built twice in float64, these take minutes or more than 4 GB: `make test-all` runs them.
-LARGE = {"vit_l_16", "vit_l_32", "vit_h_14", "swin_l", "convnext_large", "convnext_xlarge"}
+# Built twice in float64, the largest take minutes or more than 4 GB; others are one more row of a
+# table whose smaller rows are compared, and take ten seconds: `make test-all` runs them.
+LARGE = {
+    *("vit_l_16", "vit_l_32", "vit_h_14", "swin_l", "convnext_large", "convnext_xlarge"),
+    *("wide_resnet101_2", "resnext101_32x8d", "resnext101_64x4d", "resnet152", "swin_b"),
+    *("convnext_base", "efficientnet_b6", "efficientnet_b7"),
+    # Once against torchvision is enough.
+    *(f"vgg{depth}{norm}-timm" for depth in (13, 16, 19) for norm in ("", "_bn")),
+}
 
 FAMILIES = sorted(path.stem for path in Path(__file__).with_name("oracles").glob("[a-z]*.py"))
 MODULES = {family: importlib.import_module(f"oracles.{family}") for family in FAMILIES}
@@ -26,7 +33,7 @@ Mutation = Callable[[Backbone], None]
 
 
 def _parameter(oracle: Oracle) -> Any:
-    marks = [pytest.mark.large] if oracle.ours in LARGE else []
+    marks = [pytest.mark.large] if {oracle.ours, str(oracle)} & LARGE else []
     return pytest.param(oracle, id=str(oracle), marks=marks)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -29,6 +30,11 @@ from vertebra.train.optimizer import frozen_names, head_names, make_optimizer
 from vertebra.train.schedule import total_steps
 from vertebra.train.synced_norm import synchronise_norms
 from vertebra.train.teacher import Teacher, teacher_of
+
+# DDP's option to copy rank 0's buffers before each forward: torch 2.15 has another name for it.
+_BUFFERS = "forward_sync_buffers"
+if _BUFFERS not in inspect.signature(DistributedDataParallel.__init__).parameters:
+    _BUFFERS = "broadcast_buffers"
 
 
 @dataclass
@@ -171,11 +177,9 @@ def joined_forward(net: Backbone, recipe: Recipe, device: torch.device, group: G
     """The training forward, compiled if the recipe says so, joined with the other processes'."""
     forward: nn.Module = TrainingForward(net)
     if not group.is_alone and not recipe.train.shard:
-        synced = bool(recipe.train.sync_norm)
         places = [device.index] if device.type == "cuda" else None
-        forward = DistributedDataParallel(
-            forward, device_ids=places, broadcast_buffers=not synced, gradient_as_bucket_view=True
-        )
+        options = {_BUFFERS: not recipe.train.sync_norm, "gradient_as_bucket_view": True}
+        forward = DistributedDataParallel(forward, device_ids=places, **options)
     if recipe.train.compile:
         forward.compile()
     return forward
