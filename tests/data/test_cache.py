@@ -201,6 +201,25 @@ def test_a_file_that_is_written_anew_is_decoded_anew(
     assert not torch.equal(after.read(0), old)
 
 
+@pytest.mark.parametrize(
+    "name", ["vertebra", "PIL", "torchvision", "vertebra.data.jpeg.simplejpeg", None]
+)
+def test_what_another_version_decoded_is_decoded_anew(
+    make_folder: Callable[..., Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str | None,
+) -> None:
+    root: Path = make_folder(each=20)
+    open_dataset(root, cache="disk", cache_folder=tmp_path / "kept").train.read(0)
+    decoder = Decoder()
+    monkeypatch.setattr("vertebra.data.sources.files.decode", lambda *_: decoder())
+    if name is not None:
+        monkeypatch.setattr(f"{name}.__version__", "99.9")
+    open_dataset(root, cache="disk", cache_folder=tmp_path / "kept").train.read(0)
+    assert decoder.calls == (name is not None)
+
+
 @pytest.mark.parametrize("what", ["pixels.bin", "index.bin"])
 @pytest.mark.parametrize("damage", ["cut", "flipped", "zeroed"])
 def test_what_is_damaged_is_never_shown(tmp_path: Path, what: str, damage: str) -> None:

@@ -1,6 +1,7 @@
 """Tables of the datasets library, against the library itself."""
 
 import io
+import os
 import pickle
 from pathlib import Path
 from typing import Any
@@ -204,6 +205,44 @@ def test_images_in_files_beside_the_table(tmp_path: Path) -> None:
     (batch,) = evaluation_batches(opened.split, SMALL, 64)
     assert [(entry.id, entry.reason) for entry in batch.broken] == [("train/4", "no such file")]
     assert opened.split.source.encoded(5) == png(5)
+
+
+def listed_files(root: Path, count: int = 20) -> str:
+    """A table of paths of BMP files, which are all of one size."""
+    paths = [str(root / f"{seed}.bmp") for seed in range(count)]
+    for seed, path in enumerate(paths):
+        Image.fromarray(picture(5 * seed)).save(path)
+    images = [{"bytes": None, "path": path} for path in paths]
+    rows = {"image": images, "label": ["a", "b"] * (count // 2)}
+    parquet.write_table(pyarrow.table(rows), root / "a.parquet")
+    return f"hf:{root / 'a.parquet'}"
+
+
+def test_a_file_beside_the_table_that_is_written_anew_is_decoded_anew(tmp_path: Path) -> None:
+    name, kept = listed_files(tmp_path), tmp_path / "kept"
+    before = open_dataset(name, cache="disk", cache_folder=kept).train
+    for place in range(len(before)):
+        before.read(place)
+    sizes = set()
+    for path in tmp_path.glob("*.bmp"):
+        sizes.add(path.stat().st_size)
+        Image.new("RGB", Image.open(path).size, (200, 200, 200)).save(path)
+        sizes.add(path.stat().st_size)
+        os.utime(path, ns=(5, 5))
+    assert len(sizes) == 1, "else the size alone would tell"
+    after = open_dataset(name, cache="disk", cache_folder=kept).train
+    assert {int(value) for place in range(len(after)) for value in after.read(place).unique()} == {
+        200
+    }
+
+
+def test_stamps_of_files_beside_the_table_read_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = open_dataset(listed_files(tmp_path)).source
+    monkeypatch.setattr(Path, "read_bytes", None)
+    size = (tmp_path / "3.bmp").stat().st_size
+    assert source.stamp(3) == f"train/3\0{size}"
 
 
 def test_rows_without_a_label_are_passed_over_and_said(tmp_path: Path) -> None:

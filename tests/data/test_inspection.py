@@ -18,9 +18,10 @@ from PIL import Image
 from html_reader import Reader
 from vertebra.core import VertebraError
 from vertebra.data import find_broken, open_dataset
-from vertebra.data.inspection import Finding, Inspection, Suspect, Suspects, inspect
+from vertebra.data.inspection import Inspection, Suspect, Suspects, inspect
 from vertebra.data.inspection.facts import balance
 from vertebra.data.inspection.page import page
+from vertebra.runs import Finding
 
 
 @pytest.fixture(scope="module")
@@ -149,6 +150,32 @@ def test_near_copies_with_two_labels_are_no_fault(trees: Path) -> None:
     assert found == {"D002": "warning", "D010": "note"}
 
 
+def test_equal_files_stay_equal_beside_a_near_copy(trees: Path) -> None:
+    """What is so of two files is so whatever else there is."""
+    shutil.copy(trees / "train/oak/000.jpg", trees / "val/elm/copy.jpg")
+    near = Image.open(trees / "train/oak/000.jpg")
+    for place in ("train/oak/near.jpg", "val/oak/near.jpg"):
+        near.save(trees / place, quality=60 if place.startswith("train") else 70)
+    contents = {path: path.read_bytes() for path in trees.glob("*/*/*.jpg")}
+    training = {content for path, content in contents.items() if path.parts[-3] == "train"}
+    held = [content for path, content in contents.items() if path.parts[-3] == "val"]
+    assert sum(content in training for content in held) == 1
+    found = {finding.code: finding for finding in looked(trees).findings}
+    assert found["D001"].numbers == {"val": 2, "val_exact": 1}
+    assert "2 val images (1 to the byte)" in found["D001"].what
+    assert found["D002"].level == "fault"
+    assert "(1 of them in equal files)" in found["D002"].what
+    assert "train/oak/000.jpg and val/elm/copy.jpg" in found["D002"].what
+
+
+def test_equal_files_of_one_label_beside_a_near_copy_of_another(trees: Path) -> None:
+    shutil.copy(trees / "train/oak/000.jpg", trees / "train/oak/copy.jpg")
+    Image.open(trees / "train/oak/000.jpg").save(trees / "train/elm/near.jpg", quality=60)
+    found = {finding.code: finding for finding in looked(trees).findings}
+    assert found["D002"].level == "warning"
+    assert found["D002"].numbers == {"pictures": 1, "exact": 0}
+
+
 def test_broken_files_with_reasons(trees: Path) -> None:
     whole = (trees / "train/oak/000.jpg").read_bytes()
     (trees / "train/oak/000.jpg").write_bytes(whole[: len(whole) // 2])
@@ -184,6 +211,14 @@ def remove(folder: Path, keep: int) -> None:
 def test_small_class(trees: Path) -> None:
     remove(trees / "train/elm", 9)
     assert "elm (9)" in only(trees, "D003").what
+
+
+def test_a_finding_is_of_the_room_of_runs(trees: Path) -> None:
+    """One type for all who find something: the doctor's are kept in run folders."""
+    remove(trees / "train/elm", 9)
+    (finding,) = looked(trees).findings
+    assert type(finding) is Finding
+    assert Finding.__module__ == "vertebra.runs.finding"
 
 
 def test_imbalance(trees: Path) -> None:

@@ -16,7 +16,7 @@ from torch import Tensor
 from vertebra.core import VertebraError
 from vertebra.data.cache import Cache, NoCache, open_cache
 from vertebra.data.card import DataCard, Skipped
-from vertebra.data.decode import DecodeError
+from vertebra.data.decode import DecodeError, decoders
 from vertebra.data.divide import divide
 from vertebra.data.sources import Source, open_source
 from vertebra.machine import usable_cores
@@ -199,7 +199,7 @@ def _cache(
         return NoCache()  # they are in memory already
 
     def version() -> str:
-        digest = hashlib.sha256()
+        digest = hashlib.sha256(f"{decoders()}\n".encode())
         for index in range(len(source.ids)):
             digest.update(source.version(index).encode() + b"\n")
         return digest.hexdigest()

@@ -11,11 +11,14 @@ import re
 from pathlib import Path
 
 import numpy as np
+import PIL
 import torch
+import torchvision
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 from torchvision.io import ImageReadMode, decode_jpeg
 
+import vertebra
 from vertebra.core import VertebraError
 from vertebra.data import jpeg
 
@@ -74,6 +77,14 @@ def decode_bytes(content: bytes, name: str | Path, channels: int = 3) -> Tensor:
     if is_strip(height, width):
         raise DecodeError(name, f"{width}x{height} pixels are a strip and not a picture")
     return _to_channels(image, channels)
+
+
+def decoders() -> str:
+    """What decodes here, with versions: another may give other pixels of the same file."""
+    return (
+        f"vertebra {vertebra.__version__}, Pillow {PIL.__version__}, "
+        f"torchvision {torchvision.__version__}, simplejpeg {jpeg.version()}"
+    )
 
 
 def is_strip(height: int, width: int) -> bool:

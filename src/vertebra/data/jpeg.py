@@ -41,6 +41,11 @@ class Header(NamedTuple):
     orientation: int
 
 
+def version() -> str | None:
+    """Of simplejpeg; None where it is not installed."""
+    return None if simplejpeg is None else str(simplejpeg.__version__)
+
+
 def is_jpeg(content: bytes) -> bool:
     """Whether a file is JPEG, by its first bytes and not by its name."""
     return content[:3] == b"\xff\xd8\xff"

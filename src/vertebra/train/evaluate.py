@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +11,15 @@ import torch
 from numpy.typing import NDArray
 
 from vertebra.core import VertebraError
-from vertebra.data import Labelled, Skipped, Split, open_labelled, open_source
+from vertebra.data import ImageDataset, Labelled, Skipped, Split, open_labelled, open_source
 from vertebra.nn import Backbone
 from vertebra.runs import Run
 from vertebra.train.checkpoint import Checkpoint, load_checkpoint
 from vertebra.train.infer import classify_split, output_names
-from vertebra.train.own_data import unchanged_dataset
+from vertebra.train.own_data import same_dataset, unchanged_dataset
 from vertebra.train.scores import Scores, score
 from vertebra.train.settings import device_of, settings
+from vertebra.train.trained_on import notes_on
 from vertebra.train.tta import check_views
 from vertebra.zoo.of_recipe import build
 
@@ -120,8 +121,11 @@ def evaluate(
         run: a run or its folder.
         split: "train", "val" or "test". None: test, else val, of the run's own data; of other data
             test if its folders have one, else every image.
-        data: another dataset, whose classes must be among the run's, by name. The run's own by its
-            path is the same as None: what it was trained on is not judged unasked.
+        data: another dataset, whose classes must be among the run's, by name. The run's own is the
+            same as None, by whatever name: what it was trained on is not judged unasked. It is its
+            own if the place is, or the fingerprint of names, sizes, labels and splits. Where only
+            some images are training images of the run, by place, or by name, size and bytes, a
+            note says how many.
         checkpoint: "best" or "last".
         tta: test-time augmentation: "flip" averages the probabilities of an image and its mirror
             image, "ten_crop" those of corners and centre and of their mirror images (see
@@ -135,14 +139,28 @@ def evaluate(
     run = run if isinstance(run, Run) else Run.open(run)
     if tta is not None:
         check_views(tta, run.preprocessing)
+    return judge(run, _asked_for(run, split, data), checkpoint, tta)
+
+
+def _asked_for(run: Run, split: str | None, data: str | Path | None) -> Labelled:
+    # Nothing is kept: every image is read once.
     if data is None or _is_own(run, data):
-        dataset = unchanged_dataset(run, keep=False)  # every image is read once
-        chosen = dataset.split(split) if split else dataset.test or dataset.split("val")
-        labelled = Labelled(chosen, (), dataset.notes)
+        return _of_own(unchanged_dataset(run, keep=False), split)
+    own = same_dataset(run, data)
+    if own is not None:
+        labelled = _of_own(own, split)
+        said = f"is what the run was trained on: its {labelled.split.name} images are judged"
+        notes: tuple[str, ...] = (f"{own.source.name} {said}",)
     else:
         recipe = run.recipe.data
         labelled = open_labelled(data, split, recipe.split_seed, channels=recipe.channels)
-    return judge(run, labelled, checkpoint, tta)
+        notes = notes_on(run, labelled.split)
+    return replace(labelled, notes=(*labelled.notes, *notes))
+
+
+def _of_own(dataset: ImageDataset, split: str | None) -> Labelled:
+    chosen = dataset.split(split) if split else dataset.test or dataset.split("val")
+    return Labelled(chosen, (), dataset.notes)
 
 
 def judge(run: Run, labelled: Labelled, checkpoint: str, tta: str | None = None) -> Evaluation:

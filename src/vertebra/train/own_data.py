@@ -29,6 +29,21 @@ def dataset_of(recipe: Recipe, keep: bool = True) -> ImageDataset:
     )
 
 
+def same_dataset(run: Run, data: str | Path) -> ImageDataset | None:
+    """The run's data, if that is what lies at ``data``, however the place is written.
+
+    Compared are the fingerprints, of names, sizes, labels and splits, so that a copy counts, and
+    the run's own place need not be there any more. None: it is other data, or cannot be opened to
+    train on.
+    """
+    recipe = run.recipe.override(**{"data.source": str(data)})
+    try:
+        dataset = dataset_of(recipe, keep=False)
+    except VertebraError:  # to judge on it a single class is enough
+        return None
+    return dataset if dataset.card.fingerprint == run.card["fingerprint"] else None
+
+
 def unchanged_dataset(run: Run, keep: bool = True) -> ImageDataset:
     """The run's data with its splits; ``keep`` decoded images or do not.
 

@@ -2,7 +2,6 @@
 
 from vertebra.data.inspection.duplicates import Duplicates, find_duplicates
 from vertebra.data.inspection.facts import Balance, Facts, Sizes
-from vertebra.data.inspection.findings import Finding
 from vertebra.data.inspection.inspect import Inspection, inspect
 from vertebra.data.inspection.suspects import Suspect, Suspects
 
@@ -10,7 +9,6 @@ __all__ = [
     "Balance",
     "Duplicates",
     "Facts",
-    "Finding",
     "Inspection",
     "Sizes",
     "Suspect",

@@ -64,7 +64,7 @@ def find_duplicates(scan: Scan) -> Duplicates:
     then it takes 0.995, with a gap below that too, or none is reported and a note says so.
     """
     seen = np.flatnonzero(scan.seen)
-    first = _first_equal(scan.digests[seen])
+    first = first_equal(scan.digests[seen])
     same = np.flatnonzero(first != np.arange(len(seen)))
     one, other = seen[first[same]], seen[same]
     alone = np.zeros(len(scan.seen), dtype=np.bool_)
@@ -80,7 +80,7 @@ def find_duplicates(scan: Scan) -> Duplicates:
     )
 
 
-def _first_equal(digests: NDArray[np.uint64]) -> Ints:
+def first_equal(digests: NDArray[np.uint64]) -> Ints:
     """The first place (n,) with the same digest as each one's."""
     order = np.lexsort((np.arange(len(digests)), digests[:, 1], digests[:, 0]))
     new = np.ones(len(order), dtype=np.bool_)

@@ -1,25 +1,24 @@
-"""What a person should act on: one function a rule.
+"""What a person should act on in a dataset: one function a rule.
 
-A fault makes what is measured on the data wrong or loses data, and the command fails by it. A
-warning is something to decide on before training. A note is worth knowing. None of the rules speaks
-of digits or of a clean folder.
+None of the rules speaks of digits or of a clean folder.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
+from vertebra.data.inspection.duplicates import first_equal
 from vertebra.data.inspection.facts import FEW
 from vertebra.report.words import percent, plural
+from vertebra.runs import Finding
 
 if TYPE_CHECKING:
     from vertebra.data.inspection.inspect import Inspection
 
-Level = Literal["fault", "warning", "note"]
 _ORDER = {"fault": 0, "warning": 1, "note": 2}
 # Largest class over smallest. Ten is the mildest long tail that is studied as one (Cui et al.,
 # 2019, arXiv:1901.05555); shares of that size arise by chance in small data below it.
@@ -28,17 +27,6 @@ SMALL_SHARE = 0.1  # of images below the network's input
 GREY_SHARE = 0.01
 _GREY_GAP = 0.5  # between a class's share of grey images and that of all others
 _NAMED = 5
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing found: a stable code, what it is with its numbers, and the cure."""
-
-    code: str
-    level: Level
-    what: str
-    cure: str
-    numbers: dict[str, float] = field(default_factory=dict)
 
 
 def find(seen: Inspection) -> tuple[Finding, ...]:
@@ -53,11 +41,13 @@ def _leakage(seen: Inspection) -> Iterator[Finding]:
     splits = seen.splits[groups.members]
     has_train = np.zeros(len(groups), dtype=np.bool_)
     np.logical_or.at(has_train, groups.groups, splits == 0)
+    equal = _equal(seen)
+    in_train = np.isin(equal, equal[splits == 0])
     parts: list[str] = []
     numbers: dict[str, float] = {}
     for code, split in enumerate(held, start=1):
         leaked = (splits == code) & has_train[groups.groups]
-        count, exact = int(leaked.sum()), int((leaked & groups.exact[groups.groups]).sum())
+        count, exact = int(leaked.sum()), int((leaked & in_train).sum())
         if count:
             parts.append(f"{plural(count, split.name + ' image')} ({exact} to the byte)")
             numbers |= {split.name: count, f"{split.name}_exact": exact}
@@ -79,19 +69,30 @@ def _two_labels(seen: Inspection) -> Iterator[Finding]:
     torn = seen.torn_labels
     if not torn.any():
         return
-    exact = int((torn & seen.duplicates.exact).sum())
-    first = seen.duplicates[int(np.flatnonzero(torn)[0])].tolist()
-    other = next(at for at in first if seen.labels[at] != seen.labels[first[0]])
-    pictures = int(torn.sum())
+    groups, equal = seen.duplicates, _equal(seen)
+    # Equal files of a picture may agree on the label where a near copy of them does not.
+    differ = np.flatnonzero(seen.labels[groups.members] != seen.labels[equal])
+    exact, pictures = len(np.unique(groups.groups[differ])), int(torn.sum())
+    if exact:
+        first, other = int(equal[differ[0]]), int(groups.members[differ[0]])
+    else:
+        first, *rest = groups[int(np.flatnonzero(torn)[0])].tolist()
+        other = next(at for at in rest if seen.labels[at] != seen.labels[first])
     yield Finding(
         "D002",
         "fault" if exact else "warning",
         f"{plural(pictures, 'picture')} {'has' if pictures == 1 else 'have'} more than one label "
-        f"({exact} of them in equal files), as {seen.id(first[0])} and {seen.id(other)}",
+        f"({exact} of them in equal files), as {seen.id(first)} and {seen.id(other)}",
         "decide which label is right and remove the other copy; keep both only if an image may "
         "belong to two classes, which a classifier of one label cannot learn",
         {"pictures": pictures, "exact": exact},
     )
+
+
+def _equal(seen: Inspection) -> NDArray[np.int64]:
+    """The first image (M,) whose file is to the byte that of each member of a duplicate group."""
+    members = seen.duplicates.members
+    return members[first_equal(seen.scan.digests[members])]
 
 
 def _small_classes(seen: Inspection) -> Iterator[Finding]:

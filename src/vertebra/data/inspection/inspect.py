@@ -15,9 +15,10 @@ from vertebra.data.card import DataCard, Skipped
 from vertebra.data.dataset import ImageDataset
 from vertebra.data.inspection.duplicates import Duplicates, find_duplicates
 from vertebra.data.inspection.facts import Facts, facts
-from vertebra.data.inspection.findings import Finding, find
+from vertebra.data.inspection.findings import find
 from vertebra.data.inspection.scan import Scan, scan
 from vertebra.data.inspection.suspects import Suspects
+from vertebra.runs import Finding
 
 # Entries of a list that goes into a document; how many there are is always said beside it.
 MOST_LISTED = 1000

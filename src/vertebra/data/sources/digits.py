@@ -44,6 +44,10 @@ class DigitsSource:
     def encoded(self, index: int) -> None:
         """None: there are no files."""
 
+    def place(self, index: int) -> str:
+        """Its number."""
+        return self.ids[index]
+
     def stamp(self, index: int) -> str:
         """A hash of the pixels."""
         return hashlib.sha256(self.images[index].numpy().tobytes()).hexdigest()

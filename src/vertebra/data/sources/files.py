@@ -37,6 +37,10 @@ class FileListing(Listing):
         except OSError:
             return None
 
+    def place(self, index: int) -> str:
+        """The path of its file."""
+        return os.path.normpath(self.path(index))
+
     def stamp(self, index: int) -> str:
         """Its name and its size in bytes."""
         name = self.ids[index]

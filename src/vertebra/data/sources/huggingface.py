@@ -6,6 +6,7 @@ by the library's.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -61,8 +62,7 @@ class HuggingFaceSource(Listing):
 
     def encoded(self, index: int) -> bytes | None:
         """The image's bytes, from the table or the file that it names; None if there are none."""
-        table = int(np.searchsorted(self.starts, index, side="right")) - 1
-        image = self.tables[table][int(self.rows[index])][self.column]
+        image = self._row(index)
         if image is None:
             return None
         content: bytes | None = image["bytes"]
@@ -73,17 +73,46 @@ class HuggingFaceSource(Listing):
                 return None
         return content
 
+    def place(self, index: int) -> str:
+        """Its name, which holds its row, and the library's fingerprint of the tables."""
+        return f"{self.ids[index]}\0{self.fingerprint}"
+
     def stamp(self, index: int) -> str:
         """Its name and its size in bytes."""
         size = int(self.sizes[index])
         if size < 0:  # in a file of its own
-            content = self.encoded(index)
-            size = -1 if content is None else len(content)
+            status = self._status(index)
+            size = -1 if status is None else status.st_size
         return f"{self.ids[index]}\0{'missing' if size < 0 else size}"
 
     def version(self, index: int) -> str:
-        """Its name, and the library's fingerprint of the tables."""
-        return f"{self.ids[index]}\0{self.fingerprint}"
+        """Its name, the fingerprint of the tables, and size and time of a file of its own.
+
+        The fingerprint stays the same when a file is replaced that a table only names.
+        """
+        version = self.place(index)
+        if self.sizes[index] >= 0:
+            return version
+        status = self._status(index)
+        if status is None:
+            return f"{version}\0missing"
+        return f"{version}\0{status.st_size}\0{status.st_mtime_ns}"
+
+    def _row(self, index: int) -> dict[str, Any] | None:
+        """Bytes and path of an image as the table has them."""
+        table = int(np.searchsorted(self.starts, index, side="right")) - 1
+        image: dict[str, Any] | None = self.tables[table][int(self.rows[index])][self.column]
+        return image
+
+    def _status(self, index: int) -> os.stat_result | None:
+        """Of the file that an image is alone in; None where there is none."""
+        image = self._row(index)
+        if image is None or not image["path"]:
+            return None
+        try:
+            return Path(image["path"]).stat()
+        except OSError:
+            return None
 
 
 def open_huggingface(text: str, *, training: bool = True) -> HuggingFaceSource:

@@ -62,6 +62,10 @@ class ShardSource(Listing):
             return None
         return content if len(content) == size else None
 
+    def place(self, index: int) -> str:
+        """The path of its shard, and from which byte on it lies there."""
+        return f"{self.paths[self._shard(index)]}\0{self.offsets[index]}"
+
     def stamp(self, index: int) -> str:
         """Its name and its size in bytes."""
         return f"{self.ids[index]}\0{self.sizes[index]}"

@@ -81,6 +81,9 @@ class Source(Protocol):
     def encoded(self, index: int) -> bytes | None:
         """The file's bytes as they are; None where there is no file, or no such file any more."""
 
+    def place(self, index: int) -> str:
+        """Where the image lies: two sources that hold one and the same file name one place."""
+
     def stamp(self, index: int) -> str:
         """What the fingerprint takes from an image: its name and, roughly, its content."""
 
