@@ -54,6 +54,11 @@ def assert_refused(*arguments: str, says: str) -> None:
         (("evaluate", "a" * 300), "File name too long"),
         (("train", "digits", "--set", "model.options.seed=3"), "unknown option"),
         (("train", "digits", "--set", "device=meta"), "no device"),
+        (
+            ("train", "digits", "--folds", "2", "--track", "nonsense"),
+            "--folds has no use for --track",
+        ),
+        (("train", "digits", "--dry-run", "--tune", "--out", "x"), "no use for --tune and --out"),
         (("train", "nowhere"), "no such file or folder: nowhere"),
         (("train", "--resume", "nowhere"), "no run folder nowhere"),
         (("evaluate", "nowhere"), "no run folder nowhere"),

@@ -23,6 +23,12 @@ def start(
     return _started([*launcher, *arguments], cwd)
 
 
+def start_script(script: Path, *, cwd: Path, processes: int) -> subprocess.Popen[str]:
+    """Start a script of one's own in several processes by torchrun."""
+    options = ["--standalone", f"--nproc-per-node={processes}"]
+    return _started([sys.executable, "-m", "torch.distributed.run", *options, str(script)], cwd)
+
+
 def start_on(host: Host, meeting: Host, *arguments: str, cwd: Path) -> subprocess.Popen[str]:
     """One process of two hosts' on one of them; they find each other at ``meeting``."""
     # The address of a namespace is not the machine's, by which torchrun knows the meeting place.

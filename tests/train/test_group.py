@@ -13,14 +13,15 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 from hosts import no_hosts, two_hosts
-from processes import finish, losses, metrics, start, start_on
+from processes import finish, losses, metrics, start, start_on, start_script
 from torch import nn
 
 import vertebra as vb
 from vertebra.core import VertebraError
 from vertebra.data import open_dataset
 from vertebra.machine import describe
-from vertebra.runs import Recipe
+from vertebra.runs import Recipe, Run
+from vertebra.train.fit import _to_restart
 from vertebra.train.group import Group
 from vertebra.train.rules import resolve
 from vertebra.train.synced_norm import synchronise_norms
@@ -58,7 +59,7 @@ def test_two_processes_have_the_losses_of_one(tmp_path: Path, network: tuple[str
 
 # What the tests of killed workers train: about ten seconds on one core.
 ELASTIC = (
-    *("--model", "resnet20", "--epochs", "20", "--set", "batch_size=16", "--set", "image_size=16"),
+    *("--model", "resnet20", "--epochs", "12", "--set", "batch_size=32", "--set", "image_size=16"),
     *("--set", "threads=1", "--quiet", "--out", "run"),
 )
 
@@ -67,9 +68,19 @@ ELASTIC = (
 def undisturbed(tmp_path_factory: pytest.TempPathFactory, make_folder_at: MakeFolder) -> Path:
     """Images, and the run on them of two processes that nobody kills."""
     folder = tmp_path_factory.mktemp("undisturbed")
-    images = make_folder_at(folder / "images", each=40)
+    images = make_folder_at(folder / "images", each=80)
     finish(start("train", str(images), *ELASTIC, cwd=folder, processes=2, restarts=3))
     return folder
+
+
+def test_validation_is_of_the_weights_that_are_saved(undisturbed: Path) -> None:
+    """Without synchronised norms each process has statistics of its own, and one's are saved."""
+    run = Run.open(undisturbed / "run")
+    assert run.recipe.train.sync_norm is False
+    judged = vb.train.evaluate(run, "val", checkpoint="last")
+    last = run.epochs[-1]
+    assert judged.top1 == last["val_top1"]
+    assert judged.scores.loss == pytest.approx(last["val_loss"], rel=1e-5)
 
 
 def wait_for_checkpoint(run: Path) -> None:
@@ -118,7 +129,7 @@ def test_divided_weights_have_the_losses_of_whole_ones_also_after_a_stop(
         *("--set", "image_size=32", "--set", "precision=fp64"),
         *("--set", "warmup=0", "--set", "drop_path=0", "--set", "optimizer=adamw"),
         *("--set", "lr=0.001", "--set", "ema_decay=0.9", "--set", "clip_norm=1.0"),
-        *("--set", "threads=1"),
+        *("--set", "threads=1", "--track", "tensorboard"),
     )
     finish(start(*command, "--out", "whole", cwd=tmp_path))
     process = start(*command, "--shard", "--out", "parts", cwd=tmp_path, processes=2)
@@ -148,8 +159,16 @@ def test_a_run_that_may_be_restarted_needs_a_name(monkeypatch: pytest.MonkeyPatc
         ({"batch_size": 2}, "a batch of 2 images cannot be divided between 3 processes"),
         ({"batch_size": 269, "short_batch": "keep"}, "a batch of 1 images cannot be divided"),
         (
-            {"batch_size": 64, "micro_batch": 8, "sync_norm": True},
-            "needs batches that 3 processes share equally, and there is one of 64",
+            {"batch_size": 49, "micro_batch": 8, "sync_norm": True},
+            "train.sync_norm needs as many micro-batches in each of 3 processes",
+        ),
+        (
+            {"batch_size": 10, "micro_batch": 3},
+            "train.sync_norm needs as many",  # on by rule
+        ),
+        (
+            {"batch_size": 49, "micro_batch": 8, "shard": True, "model": "convnext_atto"},
+            "train.shard needs as many",
         ),
     ],
 )
@@ -159,6 +178,57 @@ def test_batches_that_would_keep_processes_waiting_are_refused(
     recipe = Recipe.load("scratch-small", **changes)
     with pytest.raises(VertebraError, match=message):
         resolve(recipe, open_dataset("digits"), describe(), Group(world=3))
+
+
+def test_synchronising_keeps_what_a_norm_does_besides() -> None:
+    """timm's batch norms bring an activation along, which torch's conversion would drop."""
+    net = vb.zoo.create("timm/mobilenetv3_small_050", num_classes=10, seed=0).eval()
+    images = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    before = net(images)
+    converted = synchronise_norms(net, torch.device("cuda"))
+    assert any(isinstance(module, nn.SyncBatchNorm) for module in converted.modules())
+    torch.testing.assert_close(converted.eval()(images), before)
+
+
+def test_a_start_that_never_became_a_run_is_begun_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed between the files of a new folder: the last of them makes it a run."""
+    monkeypatch.setenv("TORCHELASTIC_MAX_RESTARTS", "3")
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
+    (tmp_path / "data.json").write_text("{}")
+    assert _to_restart(tmp_path) is None
+    (tmp_path / "recipe.yaml").write_text("")
+    assert _to_restart(tmp_path) == tmp_path
+
+
+SPOILT = """
+import sys
+import vertebra as vb
+
+class Spoil:
+    def on(self, event, moment):
+        if event is vb.runs.Event.BATCH_READY and moment.step == 3:
+            moment.images.fill_(float("inf"))
+
+try:
+    recipe = vb.runs.Recipe.load("scratch-small", batch_size=8, image_size=16, threads=1)
+    vb.train.fit(recipe, "run", observers=(Spoil(),))
+except vb.core.VertebraError as error:
+    print(error)
+    sys.exit(error.exit_code)
+"""
+
+
+def test_what_one_process_meets_stops_all(tmp_path: Path) -> None:
+    """The first alone has observers: its images become infinite; norms are synchronised by rule."""
+    script = tmp_path / "spoilt.py"
+    script.write_text(SPOILT)
+    done = start_script(script, cwd=tmp_path, processes=2)
+    out, err = done.communicate(timeout=400)
+    assert done.returncode == 1, err
+    assert out.count("the images themselves are not finite") == 2, out + err
+    assert "Traceback" not in out
 
 
 def test_few_images_in_each_process_synchronise_their_norms() -> None:

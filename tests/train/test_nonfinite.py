@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import SGD, AdamW
 
-from vertebra.train.nonfinite import first_nonfinite
+from vertebra.train.nonfinite import spoilt_before, spoilt_by
 
 
 class Logarithm(nn.Module):
@@ -30,7 +30,7 @@ def net_with(middle: nn.Module) -> nn.Sequential:
 
 
 def named(net: nn.Module, optimizer: torch.optim.Optimizer, x: Tensor) -> str:
-    return first_nonfinite(net, optimizer, x, lambda: net(x))
+    return spoilt_before(net, optimizer, x) or spoilt_by(net, lambda: net(x))
 
 
 X = torch.linspace(-1, 1, 24).view(6, 4)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from vertebra.core import VertebraError
 from vertebra.runs import Event, Moment, Recipe, Run
 from vertebra.train.checkpoint import load_checkpoint
 from vertebra.train.rules import has_compiler
+from vertebra.train.start import check_weights
 
 TINY = {"epochs": 2, "warmup": "2ba", "batch_size": 128, "image_size": 16, "threads": 1}
 
@@ -96,6 +98,46 @@ def test_a_part_resumes_to_the_same_bits(tmp_path: Path, name: str) -> None:
     ).read_bytes()
     left, right = load_checkpoint(again), load_checkpoint(whole)
     assert all(torch.equal(left.weights[key], right.weights[key]) for key in right.weights)
+
+
+def test_when_a_run_is_saved_changes_none_of_its_numbers(tmp_path: Path) -> None:
+    """Saved after every step, and before validation; killed there. In float64 sums round too."""
+    recipe = tiny(precision="fp64")
+    whole = vb.train.fit(recipe, tmp_path / "whole")
+
+    class Crash:
+        def on(self, event: Event, moment: Moment) -> None:
+            if event is Event.VALIDATION and moment.epoch == 1:
+                raise InterruptedError
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("vertebra.train.loop.SAVE_BEFORE_VALIDATION", 0.0)
+        with pytest.raises(VertebraError, match="go on with"):
+            vb.train.fit(recipe, tmp_path / "killed", observers=(Crash(),))
+        state = load_checkpoint(Run.open(tmp_path / "killed")).state["progress"]
+        assert (state["epoch"], state["step_in_epoch"]) == (1, 8)
+        patch.setattr("vertebra.train.loop.SAVE_EVERY", 0.0)
+        again = vb.train.fit(resume=tmp_path / "killed")
+    whole_log, own_log = ((r.path / "metrics.jsonl").read_bytes() for r in (whole, again))
+    assert own_log == whole_log
+
+
+def test_the_last_checkpoint_is_named_after_the_steps_that_were_made(tmp_path: Path) -> None:
+    run = vb.train.fit(tiny(duration="11ba"), tmp_path / "run")
+    assert run.checkpoint().name == "step-000011"
+    assert load_checkpoint(run).metadata["step"] == "11"
+
+
+def test_a_sharpness_aware_step_counts_its_batch_once(tmp_path: Path) -> None:
+    """The second forward, from the moved weights, is not what evaluation shall be like."""
+    counts, means = [], []
+    for number, change in enumerate(({}, {"sam_rho": 0.05})):
+        recipe = tiny(duration="1ba", warmup=0, **change)
+        weights = load_checkpoint(vb.train.fit(recipe, tmp_path / str(number))).weights
+        counts.append({int(v) for n, v in weights.items() if n.endswith("num_batches_tracked")})
+        means.append({n: v for n, v in weights.items() if n.endswith("running_mean")})
+    assert counts == [{1}, {1}]
+    assert all(torch.equal(means[0][name], means[1][name]) for name in means[0])
 
 
 CHANGES: list[dict[str, Any]] = [
@@ -202,6 +244,26 @@ def test_a_pupil_learns_from_a_teacher(tmp_path: Path, learnt: Run) -> None:
     assert pupil.test["top1"] > 0.8, "without the loss of a single label"
 
 
+def test_a_teacher_that_changed_is_not_gone_on_with(tmp_path: Path, learnt: Run) -> None:
+    teacher = tmp_path / "teacher"
+    shutil.copytree(learnt.path, teacher)
+    recipe = tiny(weights=str(teacher), **{"distill.teacher": str(teacher)})
+    with pytest.raises(VertebraError, match="go on with"):
+        vb.train.fit(recipe, tmp_path / "pupil", observers=(StopAt(9),))
+    file = Run.open(teacher).checkpoint("best") / "weights.safetensors"
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(VertebraError, match=r"distill.teacher .* is not what it was"):
+        vb.train.fit(resume=tmp_path / "pupil")
+    replayed = Recipe.load(tmp_path / "pupil" / "recipe.yaml")
+    assert replayed.model.weights_sha256 is not None
+    with pytest.raises(VertebraError, match=r"model.weights .* is not what it was"):
+        check_weights(replayed)
+    named_anew = Recipe.load(tmp_path / "pupil" / "recipe.yaml", weights=str(learnt.path))
+    assert named_anew.model.weights_sha256 is None
+
+
 def test_a_teacher_of_other_classes_is_refused(
     tmp_path: Path, make_folder: Any, learnt: Run
 ) -> None:
@@ -230,6 +292,8 @@ def test_weights_of_another_architecture_are_refused(tmp_path: Path, learnt: Run
         ({"freeze": ["layer1"]}, "fits no parameter"),
         ({"model": "vit_ti_16", "image_size": 32, "spatial_dropout": 0.1}, "needs maps"),
         ({"weights": "runs/none"}, "runs/none"),
+        ({"batch_size": 269, "short_batch": "keep", "model": "resnet18"}, "a single image"),
+        ({"micro_batch": 127, "model": "resnet18"}, "a single image"),
     ],
 )
 def test_what_cannot_be_is_refused_before_anything_is_written(

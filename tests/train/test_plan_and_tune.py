@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 import statistics
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ from vertebra.core import VertebraError
 from vertebra.runs import Recipe
 from vertebra.train import tune
 from vertebra.train.folds import cross_validate
-from vertebra.train.plan import plan
+from vertebra.train.plan import _memory, plan
 from vertebra.train.rules import has_compiler
 from vertebra.train.schedule import learning_rate
 from vertebra.train.tune import Candidate, candidates
@@ -45,6 +47,21 @@ def test_a_plan_is_of_the_run_that_would_be(tmp_path: Path) -> None:
     assert planned.memory is not None
     assert planned.memory.batch == 128
     assert json.loads(json.dumps(planned.to_dict()))["schema"] == "vertebra.plan/1"
+
+
+def test_a_plan_counts_what_is_held_besides() -> None:
+    plain = plan(tiny(duration="2ba", warmup=0))
+    assert plain.memory is not None
+    assert plain.peak_bytes == plain.memory.training_peak
+    weights = sum(p.numel() for p in vb.zoo.create("resnet20", in_chans=1).parameters()) * 4
+    sam = plan(tiny(duration="2ba", warmup=0, sam_rho=0.1, ema_decay=0.9))
+    assert sam.peak_bytes is not None
+    assert 2 * weights <= sam.peak_bytes - plain.peak_bytes < 2.1 * weights
+    growing = plan(tiny(duration="16ba", warmup=0, progressive=[[0, 16], [1, 32]]))
+    assert growing.memory is not None
+    assert growing.memory.activations > 3.5 * plain.memory.activations
+    compiled = plain.recipe.override(compile=True)
+    assert _memory(compiled, vb.data.open_dataset("digits")) is None
 
 
 def test_a_plan_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -86,6 +103,11 @@ def test_the_fastest_is_taken_written_down_and_remembered(
     assert again.recipe.train.channels_last is False
     vb.train.fit(tiny(batch_size=64), tmp_path / "other", tune=True)
     assert len(asked) > before, "another batch is another question"
+    before = len(asked)
+    vb.train.fit(tiny(duration="16ba"), tmp_path / "as long", tune=True)
+    assert len(asked) == before, "sixteen batches are the two epochs"
+    vb.train.fit(tiny(duration="3ba"), tmp_path / "shorter", tune=True)
+    assert len(asked) > before, "how long a run is decides whether compiling may pay"
     before = len(asked)
     vb.train.fit(Recipe.load(run.path / "recipe.yaml"), tmp_path / "replay", tune=True)
     assert len(asked) == before, "a replay has nothing left open"
@@ -146,3 +168,17 @@ def test_folds_go_on_where_they_were(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert times == [Path(fold.run, "recipe.yaml").stat().st_mtime_ns for fold in first.folds]
     with pytest.raises(VertebraError, match=r"another recipe .train differs."):
         cross_validate(tiny(epochs=1, lr=0.3), 2, tmp_path / "folds")
+    with pytest.raises(VertebraError, match=r"another recipe .data differs."):
+        cross_validate(tiny(epochs=1, image_size=None), 2, tmp_path / "folds")
+
+
+def test_folds_of_other_images_are_not_taken_for_ones_own(
+    tmp_path: Path, make_folder: Callable[..., Path]
+) -> None:
+    """As a stranger would: the same command after an image was added."""
+    images = make_folder(each=24)
+    recipe = tiny(data=str(images), epochs=1, batch_size=8)
+    cross_validate(recipe, 2, tmp_path / "folds")
+    shutil.copy(images / "dark" / "000.jpg", images / "dark" / "new.jpg")
+    with pytest.raises(VertebraError, match="trained on other data"):
+        cross_validate(recipe, 2, tmp_path / "folds")

@@ -10,8 +10,8 @@ from vertebra.report import count
 if TYPE_CHECKING:
     from vertebra.train import Plan
 
-# More rows of rates than these are thinned: the first, the last, and some between.
-_ROWS = 12
+# So many epochs stand in a row of the table of rates.
+_COLUMNS = 5
 
 
 def print_plan(plan: Plan) -> None:
@@ -21,23 +21,25 @@ def print_plan(plan: Plan) -> None:
     output.line()
     for note in plan.notes:
         output.notice(note)
-    places = _thinned(len(plan.rates))
+    rates = [f"{rate:.4g}" for rate in plan.rates]
+    columns = min(_COLUMNS, len(rates))
     rows = [
-        (str(epoch + 1), count(epoch * plan.steps_per_epoch + 1), f"{plan.rates[epoch]:.6g}")
-        for epoch in places
+        (f"{first + 1} to {min(first + columns, len(rates))}", *_filled(rates, first, columns))
+        for first in range(0, len(rates), columns)
     ]
-    output.table(("epoch", "from step", "learning rate"), rows, text=0)
+    output.table(("epoch", "learning rate", *[""] * (columns - 1)), rows, text=0)
     output.line()
     images = count(plan.images)
     output.line(
         f"images      {images} to train on, {section.batch_size} a step, "
         f"{count(plan.steps_per_epoch)} steps an epoch, {count(plan.total_steps)} in all"
     )
-    if plan.memory is not None:
-        peak = plan.memory.training_peak / 2**30
+    if plan.memory is not None and plan.peak_bytes is not None:
         least = "at least " if plan.memory.partial else ""
+        besides = f" with the {' and the '.join(plan.beside)}" if plan.beside else ""
         output.line(
-            f"memory      {least}{peak:.2f} GiB for a training step, without the images kept"
+            f"memory      {least}{plan.peak_bytes / 2**30:.2f} GiB for a training step{besides}, "
+            f"without the images kept"
         )
     output.line(
         f"time        {1000 * plan.step_seconds:.1f} ms a step (median of {plan.timed_steps}), "
@@ -46,10 +48,10 @@ def print_plan(plan: Plan) -> None:
     )
 
 
-def _thinned(rows: int) -> list[int]:
-    if rows <= _ROWS:
-        return list(range(rows))
-    return sorted({round(place * (rows - 1) / (_ROWS - 1)) for place in range(_ROWS)})
+def _filled(rates: list[str], first: int, columns: int) -> list[str]:
+    """A row of the table, the last one filled up."""
+    row = rates[first : first + columns]
+    return [*row, *[""] * (columns - len(row))]
 
 
 def _duration(seconds: float) -> str:

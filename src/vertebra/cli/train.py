@@ -77,6 +77,11 @@ def command(
         )
     if len(only) > 1:
         raise VertebraError(f"{' and '.join(only)} each only look: give one of them")
+    useless = {"--tune": tune, "--track": bool(track)}
+    if only:
+        _refuse(only[0], useless | {"--folds": folds is not None, "--out": out is not None})
+    elif folds is not None:
+        _refuse("--folds", useless)
     if resume is not None and (any(value not in (None, []) for value in others) or only or tune):
         raise VertebraError("--resume goes on with the run's own recipe; give nothing else with it")
     # Before the slow imports: a mistyped key should not cost five seconds.
@@ -92,6 +97,15 @@ def command(
         _folds(wanted, folds, out, quiet, json)
     else:
         _train(wanted, out, resume, tune, track or [], quiet, json)
+
+
+def _refuse(kind: str, useless: dict[str, bool]) -> None:
+    """What is given in vain is refused: nobody should believe that it was heeded."""
+    from vertebra.core import VertebraError
+
+    there = [name for name, given in useless.items() if given]
+    if there:
+        raise VertebraError(f"{kind} has no use for {' and '.join(there)}")
 
 
 def _recipe(source: str, given: dict[str, Any], changes: list[str]) -> Recipe:

@@ -31,14 +31,14 @@ def recompute(
             function,
             *inputs,
             use_reentrant=False,
-            context_fn=lambda: (contextlib.nullcontext(), _statistics_kept(block)),
+            context_fn=lambda: (contextlib.nullcontext(), statistics_kept(block)),
         )
     return out
 
 
 @contextlib.contextmanager
-def _statistics_kept(block: nn.Module) -> Iterator[None]:
-    """The second forward must not count the batch twice in the running mean and variance."""
+def statistics_kept(block: nn.Module) -> Iterator[None]:
+    """A second forward of the same batch leaves running mean and variance as they are."""
     norms = [module for module in block.modules() if isinstance(module, _BatchNorm)]
     kept = [(norm.momentum, norm.num_batches_tracked) for norm in norms]
     for norm in norms:

@@ -25,6 +25,8 @@ from vertebra.runs.sections import AugmentSection as AugmentSection
 
 _BUILT_IN = "recipes"
 _DURATION = ("epochs", "train.epochs", "duration", "train.duration")
+# Fields beside which the checksum of what they name is kept.
+_CHECKSUMS = {("model", "weights"), ("train", "distill", "teacher")}
 # Fields that change how fast a run is and none of its numbers.
 _SPEED_ONLY: dict[str, Any] = {
     "train.workers": None,
@@ -60,6 +62,9 @@ class Recipe(Section):
         """
         content = _read(source)
         given = {full_key(key, cls) for key in changes}
+        # A checksum belongs to the file that the recipe named, and not to one named now.
+        for path in _CHECKSUMS & given:
+            changes[".".join((*path[:-1], f"{path[-1]}_sha256"))] = None
         recipe = cls._validated(changed_content(content, changes, cls))
         if ("train", "duration") not in given:
             return recipe

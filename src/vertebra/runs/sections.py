@@ -40,14 +40,16 @@ class ModelSection(Section):
     """Which network. ``num_classes`` and ``in_chans`` None: what the data has.
 
     ``weights``: where to start: None, its own initialisation; else torchvision's or timm's name of
-    weights, a file, or a run's folder. ``spatial_dropout``: drop whole channels of the last map
-    (Tompson et al., 2014, arXiv:1411.4280).
+    weights, a file, or a run's folder; ``weights_sha256``: of the file, written down when a run
+    begins, so that a replay does not start from another one. ``spatial_dropout``: drop whole
+    channels of the last map (Tompson et al., 2014, arXiv:1411.4280).
     """
 
     name: str
     num_classes: int | None = Field(None, ge=1)
     in_chans: int | None = Field(None, ge=1)
     weights: str | None = None
+    weights_sha256: str | None = None
     dropout: float | None = Field(None, ge=0, lt=1)
     spatial_dropout: float = Field(0.0, ge=0, lt=1)
     drop_path: float | None = Field(None, ge=0, lt=1)
@@ -147,9 +149,11 @@ class DistillSection(Section):
 
     The loss is ``(1 - weight) * CE(labels) + weight * temperature^2 * KL(teacher, student)``, both
     softened by ``temperature``. ``teacher``: a run's folder; None: no distillation.
+    ``teacher_sha256``: of its best weights, written down when a run begins.
     """
 
     teacher: str | None = None
+    teacher_sha256: str | None = None
     weight: _Probability = 0.9
     temperature: float = Field(4.0, gt=0)
 

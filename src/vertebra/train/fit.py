@@ -16,7 +16,7 @@ from vertebra.core import STOPPED, Notice, VertebraError
 from vertebra.data import ImageDataset, check_readable
 from vertebra.machine import Machine, describe
 from vertebra.runs import Observer, Recipe, Run, claimed
-from vertebra.runs.run import DATA, METRICS, TIMING
+from vertebra.runs.run import METRICS, RECIPE, TIMING
 from vertebra.train.checkpoint import load_checkpoint
 from vertebra.train.environment import environment
 from vertebra.train.folder import check_free, make_run
@@ -28,6 +28,7 @@ from vertebra.train.observers import MetricsLog, TimingLog
 from vertebra.train.own_data import dataset_of, unchanged_dataset
 from vertebra.train.rules import check_device, resolve
 from vertebra.train.settings import device_of, settings
+from vertebra.train.start import check_teacher, check_weights, with_checksums
 from vertebra.train.summary import finish
 from vertebra.train.teacher import teacher_of
 from vertebra.train.tracking import check_trackers, trackers_of
@@ -106,7 +107,7 @@ def _to_restart(out: str | Path | None) -> Path | None:
     if out is None:
         raise VertebraError("under torchrun --max-restarts a run needs --out, to be found again")
     again = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
-    return Path(out) if again and (Path(out) / DATA).exists() else None
+    return Path(out) if again and (Path(out) / RECIPE).exists() else None
 
 
 def _opened(
@@ -126,6 +127,9 @@ def _opened(
             run = Run.open(resume)
             claims.enter_context(claimed(run.path, tell))
             check_device(run.recipe.train.device or "cpu")
+            check_teacher(run.recipe)
+            if not run.has_checkpoint:
+                check_weights(run.recipe)
             _tell_of_changes(run, machine, group, tell)
             return run, unchanged_dataset(run)
         assert recipe is not None
@@ -135,8 +139,9 @@ def _opened(
         resolved = resolve(recipe, dataset, machine, group)
         _tell_of(resolved, dataset, tell)
         _check_start(resolved, dataset)
+        resolved = with_checksums(resolved)
         if tune:
-            resolved = tuned(resolved, recipe, dataset, machine, tell)
+            resolved = tuned(resolved, recipe, dataset, machine, tell, group.world)
         run = make_run(resolved, dataset, out, machine, group.world, tell, claims)
         return run, dataset
 
@@ -245,10 +250,15 @@ def _tell_of(recipe: Recipe, dataset: ImageDataset, tell: Tell) -> None:
 def _tell_of_changes(run: Run, machine: Machine, group: Group, tell: Tell) -> None:
     """What differs from where the run began: there the numbers go on in other last digits."""
     then, now = run.environment, environment(machine, group.world)
-    for what in ("packages", "machine", "gpu", "processes"):
+    for what in ("packages", "machine", "gpu"):
         # Through JSON, which knows no tuples.
         if then.get(what) != json.loads(json.dumps(now[what])):
             tell(f"{what} changed since the run began: its numbers will differ in the last digits")
+    if then.get("processes") != group.world:
+        tell(
+            f"{then.get('processes')} processes began the run and {group.world} go on: what hangs "
+            f"on who has which images (batch norm, dropout, MixUp) is drawn otherwise from here on"
+        )
 
 
 def _say_nothing(_text: str) -> None:

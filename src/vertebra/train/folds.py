@@ -9,11 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from vertebra.core import VertebraError, write_json
+from vertebra.machine import describe
 from vertebra.runs import Observer, Recipe, Run
 from vertebra.runs.run import RECIPE, REPORT
 from vertebra.train.fit import fit
+from vertebra.train.own_data import dataset_of
+from vertebra.train.rules import resolve
+from vertebra.train.start import with_checksums
 
 SUMMARY = "folds.json"
+_SECTIONS = ("model", "data", "train", "seed")
 
 
 @dataclass(frozen=True)
@@ -72,7 +77,7 @@ def cross_validate(
     Called again with the same folder it goes on: finished folds stay, a stopped one is resumed.
 
     Raises:
-        VertebraError: as :func:`fit`; or a fold there is of another recipe.
+        VertebraError: as :func:`fit`; or a fold there is of another recipe or of other data.
     """
     if recipe.data.folds is not None:
         raise VertebraError("the recipe has data.folds itself; give it without, or give no folds")
@@ -98,26 +103,29 @@ def _run(
     if not (place / RECIPE).is_file():
         return fit(recipe, place, observers=observers, tell=tell)
     run = Run.open(place)
-    there = run.recipe
-    for section in ("model", "data", "train", "seed"):
-        if not _agrees(getattr(recipe, section), getattr(there, section)):
-            what = f"{place} is of another recipe ({section} differs)"
-            raise VertebraError(f"{what}; name another out")
+    _check_same(recipe, run)
     if (place / REPORT).is_file():
         return run
     return fit(resume=place, observers=observers, tell=tell)
 
 
-def _agrees(asked: Any, there: Any) -> bool:
-    """Whether what was asked for is what is there; what was left open may be anything."""
-    if hasattr(asked, "model_dump"):
-        asked, there = asked.model_dump(mode="json"), there.model_dump(mode="json")
-    if isinstance(asked, dict):
-        return all(
-            key == "source" or value is None or _agrees(value, there[key])
-            for key, value in asked.items()
+def _check_same(recipe: Recipe, run: Run) -> None:
+    """Refuse a fold that this recipe would not have made here.
+
+    Raises:
+        VertebraError: it is of another recipe or of other data.
+    """
+    dataset = dataset_of(recipe)
+    asked, there = with_checksums(resolve(recipe, dataset, describe())), run.recipe
+    if asked.digest != there.digest:
+        differing = [name for name in _SECTIONS if getattr(asked, name) != getattr(there, name)]
+        what = f"{run.path} is of another recipe ({', '.join(differing)} differs)"
+        raise VertebraError(f"{what}; name another out")
+    if dataset.card.fingerprint != run.card["fingerprint"]:
+        raise VertebraError(
+            f"{run.path} was trained on other data: {dataset.source.name} has changed since; "
+            f"name another out"
         )
-    return bool(asked == there)
 
 
 def _fold(run: Run) -> Fold:

@@ -77,6 +77,11 @@ class Group:
         received: Anything = box[0]
         return received
 
+    def from_first_into(self, tensor: Tensor) -> None:
+        """Copy rank 0's ``tensor`` into every process's, in place."""
+        if not self.is_alone:
+            dist.broadcast(tensor, src=0)
+
     def gathered(self, value: Anything) -> list[Anything]:
         """Every process's ``value``, by rank; it is pickled."""
         if self.is_alone:

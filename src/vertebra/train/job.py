@@ -8,6 +8,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -41,15 +42,15 @@ if _BUFFERS not in inspect.signature(DistributedDataParallel.__init__).parameter
 class Progress:
     """How far a run is; with weights and optimiser, all that resuming needs.
 
-    ``loss_sum``, ``correct``, ``seen`` and ``replaced`` are over the present epoch's steps so far
-    and over all processes; ``since_best``: epochs since the best one; ``broken``: id and reason of
-    each file that could not be decoded so far.
+    ``seen`` and ``replaced`` are over the present epoch's steps so far and over all processes;
+    ``sums`` has each process's loss and right answers of them, added up step by step, so that where
+    a run was saved rounds nothing. ``since_best``: epochs since the best one; ``broken``: id and
+    reason of each file that could not be decoded so far.
     """
 
     epoch: int = 0
     step_in_epoch: int = 0
-    loss_sum: float = 0.0
-    correct: int = 0
+    sums: list[list[float]] = field(default_factory=list)
     seen: int = 0
     replaced: int = 0
     best_top1: float = -1.0
@@ -98,7 +99,13 @@ class Job:
     @property
     def step(self) -> int:
         """Optimiser steps completed so far."""
-        return self.progress.epoch * self.steps + self.progress.step_in_epoch
+        done = self.progress.epoch * self.steps + self.progress.step_in_epoch
+        return min(done, self.total)  # the last epoch of a run may be a part of one
+
+    @property
+    def is_over(self) -> bool:
+        """Whether every step is made and the last epoch has been validated."""
+        return self.step >= self.total and self.progress.step_in_epoch == 0
 
     @property
     def epoch_end(self) -> int:
@@ -178,8 +185,10 @@ def joined_forward(net: Backbone, recipe: Recipe, device: torch.device, group: G
     forward: nn.Module = TrainingForward(net)
     if not group.is_alone and not recipe.train.shard:
         places = [device.index] if device.type == "cuda" else None
-        options = {_BUFFERS: not recipe.train.sync_norm, "gradient_as_bucket_view": True}
-        forward = DistributedDataParallel(forward, device_ids=places, **options)
+        options: dict[str, Any] = {_BUFFERS: not recipe.train.sync_norm}
+        forward = DistributedDataParallel(
+            forward, device_ids=places, gradient_as_bucket_view=True, **options
+        )
     if recipe.train.compile:
         forward.compile()
     return forward

@@ -5,6 +5,7 @@ while there are steps left:
         step  (see step.py)
         if anybody asked to stop: save, stop
         if the last save is long ago: save
+    if the last save is some time ago: save
     validate
     save, as the best one if it is
     stop early if validation has not improved for long
@@ -17,6 +18,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 
 import torch
+from torch import Tensor
 
 from vertebra.data import Batch, training_batches
 from vertebra.runs import Event
@@ -31,12 +33,15 @@ from vertebra.train.weights import (
     restore_weights,
     saved_optimizer,
     saved_weights,
+    share_statistics,
 )
 from vertebra.zoo.weight_files import weights_metadata
 
 # Seconds of work that a kill may cost at most, whatever an epoch takes. When a run is saved changes
 # none of its numbers.
 SAVE_EVERY = 300.0
+# Validation may take long, so it begins with what was learnt in more seconds than these saved.
+SAVE_BEFORE_VALIDATION = 20.0
 
 
 def train(job: Job, interrupt: Interrupt) -> bool:
@@ -44,13 +49,16 @@ def train(job: Job, interrupt: Interrupt) -> bool:
     progress = job.progress
     batches = batches_of(job)
     job.announce(Event.RUN_START)
-    while job.step < job.total and not out_of_patience(job):
+    while not job.is_over and not out_of_patience(job):
         job.announce(Event.EPOCH_START)
         job.choose_learners()
         job.enter_training()
         if not train_epoch(job, batches(progress.epoch, progress.step_in_epoch), interrupt):
             save(job, interrupt, best=False)
             return False
+        waiting = time.monotonic() - job.saved_at
+        if job.group.most(waiting > SAVE_BEFORE_VALIDATION)[0]:
+            save(job, interrupt, best=False)
         metrics = validate(job)
         progress.epoch += 1
         job.moment.epoch, job.moment.metrics = progress.epoch, metrics
@@ -59,11 +67,11 @@ def train(job: Job, interrupt: Interrupt) -> bool:
         if best:
             progress.best_top1, progress.best_loss = metrics["val_top1"], metrics["val_loss"]
         progress.since_best = 0 if best else progress.since_best + 1
-        progress.step_in_epoch = progress.correct = progress.seen = progress.replaced = 0
-        progress.loss_sum = 0.0
+        progress.step_in_epoch = progress.seen = progress.replaced = 0
+        progress.sums = []
         save(job, interrupt, best)
         stopped = job.group.most(int(interrupt.requested))[0]
-        if stopped and job.step < job.total and not out_of_patience(job):
+        if stopped and not job.is_over and not out_of_patience(job):
             return False
     job.announce(Event.RUN_END)
     return True
@@ -99,7 +107,7 @@ def sizes_of(job: Job) -> list[int]:
 def train_epoch(job: Job, batches: Iterator[list[Batch]], interrupt: Interrupt) -> bool:
     """Train on the steps left in this epoch; False if somebody asked to stop before its end."""
     progress = job.progress
-    sums = torch.zeros(2, dtype=torch.float64, device=job.device)
+    sums = _own_sums(job)
     end = job.epoch_end
     for micro_batches in batches:
         job.choose_learners()
@@ -117,10 +125,7 @@ def train_epoch(job: Job, batches: Iterator[list[Batch]], interrupt: Interrupt) 
             note_broken(job, everywhere)
         over = progress.step_in_epoch >= end
         if due_anywhere or stop or over:
-            loss, correct = job.group.sum(sums).tolist()
-            progress.loss_sum += loss
-            progress.correct += int(correct)
-            sums.zero_()
+            progress.sums = job.group.gathered(sums.tolist())
         if over:
             return True
         if stop:
@@ -130,10 +135,24 @@ def train_epoch(job: Job, batches: Iterator[list[Batch]], interrupt: Interrupt) 
     return True
 
 
+def _own_sums(job: Job) -> Tensor:
+    """Loss and right answers of the epoch's steps so far in this process.
+
+    Where others were here when the run was stopped, the first has all.
+    """
+    kept = job.progress.sums
+    if len(kept) == job.group.world:
+        own = kept[job.group.rank]
+    else:
+        own = [sum(part) for part in zip(*kept, strict=True)] if job.group.is_first else []
+    return torch.tensor(own or [0.0, 0.0], dtype=torch.float64, device=job.device)
+
+
 def validate(job: Job) -> dict[str, float]:
     """The epoch's figures: training's, as they were seen, and validation's."""
     assert job.dataset.val is not None
     progress = job.progress
+    share_statistics(job)
     with judged_weights(job):
         answers = classify_split(
             job.net,
@@ -152,8 +171,8 @@ def validate(job: Job) -> dict[str, float]:
         answers.losses(answers.labels),
     )
     metrics = {
-        "train_loss": progress.loss_sum / progress.seen,
-        "train_top1": progress.correct / progress.seen,
+        "train_loss": sum(loss for loss, _ in progress.sums) / progress.seen,
+        "train_top1": sum(correct for _, correct in progress.sums) / progress.seen,
         "val_loss": scores.loss,
         "val_top1": scores.top1,
     }

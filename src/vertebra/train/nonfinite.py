@@ -10,27 +10,31 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 
-def first_nonfinite(
-    net: nn.Module, optimizer: Optimizer, images: Tensor, forward: Callable[[], object]
-) -> str:
-    """What went non-finite first, as the end of a sentence, once a loss has.
+def spoilt_before(net: nn.Module, optimizer: Optimizer, images: Tensor) -> str | None:
+    """What was not finite before the forward of a step whose loss is not, as the end of a sentence.
 
     Looked for in the order in which a step meets them: the images; the weights, where the step
     before left them non-finite (then its gradients, as the optimiser's own averages remember them:
     a gradient spoils those of all layers before it, so the last of them in the order of the network
-    is where it began); then, layer by layer, what each gives of finite inputs.
+    is where it began).
 
     Args:
         net: the network, in the mode and with the weights that gave that loss.
         optimizer: its optimiser.
         images: what it was given.
-        forward: runs it once more as it was run.
     """
     if not _finite(images):
         return "the images themselves are not finite"
     spoilt = [name for name, value in net.named_parameters() if not _finite(value)]
-    if spoilt:
-        return _of_weights(net, optimizer, spoilt)
+    return _of_weights(net, optimizer, spoilt) if spoilt else None
+
+
+def spoilt_by(net: nn.Module, forward: Callable[[], object]) -> str:
+    """What went non-finite in a forward on finite images and weights, as the end of a sentence.
+
+    Layer by layer, the first that gives something non-finite of finite inputs. ``forward`` runs the
+    network once more as it was run.
+    """
     buffers = [name for name, value in net.named_buffers() if not _finite(value)]
     found = _of_layers(net, forward)
     if found is None and buffers:

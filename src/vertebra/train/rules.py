@@ -48,6 +48,8 @@ def resolve(
     published = of_recipe.row(recipe)
     weights = weights_path(recipe.model.weights)
     pretrained = pretrained_preprocessing(recipe)
+    device = recipe.train.device or default_device()
+    cores = max(1, machine.cores // group.here)
     size = data.image_size or dataset.source.native_size or published.input_size[1]
     mean, std = channel_statistics(dataset.channels)
     resize, interpolation = size, "bilinear"
@@ -69,15 +71,14 @@ def resolve(
             "data.resize_filter": data.resize_filter or interpolation,
             "data.mean": data.mean or mean,
             "data.std": data.std or std,
-            "train.device": recipe.train.device or default_device(),
-            "train.threads": recipe.train.threads or max(1, machine.cores // group.here),
-            "train.workers": recipe.train.workers or 0,
+            "train.device": device,
+            "train.threads": recipe.train.threads or cores,
+            "train.workers": _given_or(recipe.train.workers, default_workers(device, cores)),
             "train.compile": bool(recipe.train.compile),
         }
     )
     _check(resolved, dataset)
     check_schedule(resolved.train, resolved.data, len(dataset.train))
-    check_shares(resolved, len(dataset.train), group.world)
     with torch.device("meta"):
         net = of_recipe.build(resolved)
     graph = dissect(net, (dataset.channels, size, size)).graph
@@ -87,10 +88,8 @@ def resolve(
     make_optimizer(net, resolved.train)
     if recipe.train.precision == "bf16" and resolved.train.device == "cpu":
         _check_bf16(graph, size)
-    at_once = images_at_once(recipe, len(dataset.train), group.world)
-    _check_batch_norm(graph, at_once)
-    few = at_once < LEAST_IMAGES
-    return resolved.override(
+    few = images_at_once(recipe, len(dataset.train), group.world) < LEAST_IMAGES
+    resolved = resolved.override(
         **{
             "train.precision": recipe.train.precision
             or default_precision(graph, resolved.train.device or "cpu", machine),
@@ -101,6 +100,11 @@ def resolve(
             "train.sync_norm": _given_or(recipe.train.sync_norm, group.world > 1 and few),
         }
     )
+    check_shares(resolved, len(dataset.train), group.world)
+    if not resolved.train.frozen_norm:
+        least = min(micro_batches(resolved, len(dataset.train), group.world))
+        _check_batch_norm(graph, least * (group.world if resolved.train.sync_norm else 1))
+    return resolved
 
 
 def _given_or(given: Value | None, otherwise: Value) -> Value:
@@ -111,6 +115,35 @@ def images_at_once(recipe: Recipe, samples: int, world: int) -> int:
     """Images of the largest micro-batch in one process, whose statistics a batch norm takes."""
     share = -(-min(recipe.train.batch_size, samples) // world)
     return min(share, recipe.train.micro_batch or share)
+
+
+def micro_batches(recipe: Recipe, samples: int, world: int) -> set[int]:
+    """The sizes of all micro-batches that will occur in any process."""
+    most, found = recipe.train.micro_batch, set[int]()
+    for images in _batches(recipe, samples):
+        for share in _shares(images, world):
+            size = min(share, most or share)
+            found |= {size, share % size or size}
+    return found
+
+
+def _batches(recipe: Recipe, samples: int) -> set[int]:
+    """The sizes of all batches that will occur, over all processes."""
+    size = min(recipe.train.batch_size, samples)
+    last = samples % size if recipe.data.short_batch == "keep" else 0
+    return {size, last or size}
+
+
+def _shares(images: int, world: int) -> set[int]:
+    """How many images of a batch a process has: as many as any other, or one more."""
+    return {images // world, -(-images // world)}
+
+
+def default_workers(device: str, cores: int) -> int:
+    """Processes that read images. None beside a CPU's training, which they would take cores from;
+    beside a GPU as many as this process has cores, at most eight, and one left for itself.
+    """
+    return min(8, cores - 1) if device.startswith("cuda") else 0
 
 
 def default_device() -> str:
@@ -182,7 +215,8 @@ def _check_batch_norm(graph: Graph, batch_size: int) -> None:
             if batch_size * values == 1:
                 raise VertebraError(
                     f"a batch of one image leaves {node.module or 'a batch norm'} one value a "
-                    f"channel; train.batch_size must be at least 2, or data.image_size larger"
+                    f"channel; no train.batch_size or train.micro_batch may leave a single image, "
+                    f"or data.image_size must be larger"
                 )
 
 
@@ -252,17 +286,19 @@ def check_shares(recipe: Recipe, samples: int, world: int) -> None:
         VertebraError: a batch that has no image for some process, or micro-batches whose number
             differs between processes that synchronise each.
     """
-    size = min(recipe.train.batch_size, samples)
-    last = samples % size if recipe.data.short_batch == "keep" else 0
-    for images in {size, last or size}:
+    most, section = recipe.train.micro_batch, recipe.train
+    for images in _batches(recipe, samples):
         if images < world:
             raise VertebraError(
                 f"a batch of {images} images cannot be divided between {world} processes"
             )
-        if recipe.train.sync_norm and recipe.train.micro_batch and images % world:
+        counts = {-(-share // (most or share)) for share in _shares(images, world)}
+        together = "train.shard" if section.shard else "train.sync_norm"
+        if (section.sync_norm or section.shard) and len(counts) > 1:
             raise VertebraError(
-                f"train.sync_norm with train.micro_batch needs batches that {world} processes "
-                f"share equally, and there is one of {images}"
+                f"{together} needs as many micro-batches in each of {world} processes, and of "
+                f"{images} images one would have {min(counts)} and another {max(counts)}; "
+                f"change train.batch_size or train.micro_batch"
             )
 
 

@@ -49,12 +49,14 @@ def unjoined(net: nn.Module) -> Iterator[None]:
         net.set_requires_gradient_sync(True)
 
 
+def undivided(tensor: Tensor) -> Tensor:
+    """One tensor whole, where it is; every process has to ask."""
+    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+
+
 def whole(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The tensors undivided, on the CPU; every process has to ask."""
-    return {
-        name: (value.full_tensor() if isinstance(value, DTensor) else value).detach().cpu()
-        for name, value in tensors.items()
-    }
+    return {name: undivided(value).detach().cpu() for name, value in tensors.items()}
 
 
 def fill(tensors: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> None:

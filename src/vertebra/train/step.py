@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -22,13 +23,15 @@ from torch import Tensor
 from vertebra.core import VertebraError, address, rng
 from vertebra.data import Batch, normalise
 from vertebra.data.augment import mix
+from vertebra.nn.recompute import statistics_kept
 from vertebra.runs import Event
 from vertebra.train.infer import autocast
 from vertebra.train.job import Job
 from vertebra.train.loss import Targets, losses
-from vertebra.train.nonfinite import first_nonfinite
+from vertebra.train.nonfinite import spoilt_before, spoilt_by
 from vertebra.train.optimizer import set_rates
 from vertebra.train.sam import ascended
+from vertebra.train.sharding import undivided
 
 # How often a GPU's loss is looked at: reading it makes the GPU wait.
 GPU_CHECK_EVERY = 50
@@ -40,6 +43,14 @@ class StepSums:
 
     loss: Tensor
     correct: Tensor
+
+
+class MicroBatch(NamedTuple):
+    """One of a step's: its number, its images (N, C, H, W) and the loss of them."""
+
+    place: int
+    images: Tensor
+    loss: Tensor
 
 
 def train_step(job: Job, batches: Sequence[Batch], images: int) -> StepSums:
@@ -55,14 +66,15 @@ def train_step(job: Job, batches: Sequence[Batch], images: int) -> StepSums:
     job.optimizer.zero_grad(set_to_none=True)
     sums, total = gradients(job, batches, announced=True)
     if section.sam_rho is not None:
-        with ascended(job.parameters, section.sam_rho):
+        with ascended(job.parameters, section.sam_rho), statistics_kept(job.net):
             job.optimizer.zero_grad(set_to_none=True)
             gradients(job, batches, announced=False)
     job.scaler.unscale_(job.optimizer)
     job.announce(Event.AFTER_UNSCALING)
 
     if section.clip_norm is not None:
-        moment.gradient_norm = torch.nn.utils.clip_grad_norm_(job.parameters, section.clip_norm)
+        norm = torch.nn.utils.clip_grad_norm_(job.parameters, section.clip_norm)
+        moment.gradient_norm = undivided(norm)
     job.announce(Event.AFTER_CLIPPING)
 
     job.scaler.step(job.optimizer)
@@ -88,6 +100,7 @@ def gradients(job: Job, batches: Sequence[Batch], announced: bool) -> tuple[Step
     correct = torch.zeros((), dtype=torch.int64, device=job.device)
     label_loss = torch.zeros((), dtype=torch.float64, device=job.device)
     total = torch.zeros((), dtype=torch.float64, device=job.device)
+    spoilt: MicroBatch | None = None
     for place, batch in enumerate(batches):
         last = place == len(batches) - 1
         images, targets = prepare(job, batch)
@@ -104,7 +117,11 @@ def gradients(job: Job, batches: Sequence[Batch], announced: bool) -> tuple[Step
             moment.logits, moment.loss = outputs.logits, found.total.detach() / len(batch.labels)
             if announced:
                 job.announce(Event.AFTER_FORWARD)
-            check_finite(job, images, found.total, place)
+            if is_looked_at(job):
+                here = MicroBatch(place, images, found.total.detach())
+                spoilt = spoilt or (None if torch.isfinite(here.loss) else here)
+                if last:
+                    check_finite(job, spoilt, here)
             share = found.total * (job.group.world / moment.step_images)
             job.scaler.scale(share).backward()  # type: ignore[no-untyped-call]
         if announced:
@@ -144,23 +161,42 @@ def seed_generator(device: torch.device, seed: int) -> None:
         torch.manual_seed(seed)
 
 
-def check_finite(job: Job, images: Tensor, loss: Tensor, place: int) -> None:
+def is_looked_at(job: Job) -> bool:
+    """Whether this step's loss is read before it is learnt from; the same in every process."""
+    return job.device.type == "cpu" or job.step % GPU_CHECK_EVERY == 0
+
+
+def check_finite(job: Job, spoilt: MicroBatch | None, last: MicroBatch) -> None:
     """Stop at a loss that is not finite, before it is learnt from.
 
+    All processes stop together, before the backward pass in which they would wait for each other.
+
+    Args:
+        job: the run.
+        spoilt: this process's first micro-batch whose loss is not finite.
+        last: its last one.
+
     Raises:
-        VertebraError: it is not; names where it began and how to go on.
+        VertebraError: there is one; names where it began and how to go on.
     """
-    rare = job.device.type != "cpu" and job.step % GPU_CHECK_EVERY
-    if rare or bool(torch.isfinite(loss)):
+    if not job.group.most(spoilt is not None)[0]:
         return
+    place, images, loss = spoilt or last
 
     def again() -> None:
-        seed_generator(job.device, address(job.recipe.seed, "dropout", job.step, 0, place))
+        seed = address(job.recipe.seed, "dropout", job.step, job.group.rank, place)
+        seed_generator(job.device, seed)
         with autocast(job.device, job.recipe.train.precision):
             job.net.forward_train(images)
 
-    where = first_nonfinite(job.net, job.optimizer, images, again)
-    raise nonfinite_error(job, f"the loss became {loss.item()}", where)
+    found = job.group.gathered(spoilt_before(job.net, job.optimizer, images))
+    if not any(found):
+        # By every process: divided networks and synchronised norms run in all of them or in none.
+        where = spoilt_by(job.net, again)
+        found = job.group.gathered(None if spoilt is None else where)
+    values = job.group.gathered(None if spoilt is None else loss.item())
+    value = next(value for value in values if value is not None)
+    raise nonfinite_error(job, f"the loss became {value}", next(text for text in found if text))
 
 
 def nonfinite_error(job: Job, what: str, where: str) -> VertebraError:

@@ -90,8 +90,11 @@ def synchronise_norms(net: nn.Module, device: torch.device) -> nn.Module:
     buffers. Norms that are kept in evaluation mode stay as they are.
     """
     if device.type != "cpu":
-        convert: Any = nn.SyncBatchNorm.convert_sync_batchnorm
-        converted: nn.Module = convert(net)
+        # timm's: torch's own would drop the activation that timm's batch norms bring along.
+        import timm.layers
+
+        layers: Any = timm.layers  # untyped
+        converted: nn.Module = layers.convert_sync_batchnorm(net)
         return converted
     for module in net.modules():
         plain = isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d)

@@ -19,6 +19,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from vertebra.core import VertebraError, replace_file
 from vertebra.core.places import cache_folder
 from vertebra.data import ImageDataset, steps_per_epoch
@@ -26,7 +28,7 @@ from vertebra.machine import Machine
 from vertebra.runs import Recipe
 from vertebra.train.job import sampling_of
 from vertebra.train.rehearse import rehearsal, synthetic_batches, timed_step
-from vertebra.train.rules import bf16_is_worth_timing, has_compiler
+from vertebra.train.rules import bf16_is_worth_timing, has_compiler, images_at_once
 from vertebra.train.schedule import total_steps
 
 # Steps: to warm up, then timed, the candidates taking turns.
@@ -61,6 +63,7 @@ def tune(
     dataset: ImageDataset,
     machine: Machine,
     tell: Callable[[str], None],
+    world: int = 1,
 ) -> Recipe:
     """A resolved recipe with the fastest precision, layout and compilation.
 
@@ -70,19 +73,23 @@ def tune(
         dataset: what it trains on.
         machine: this one.
         tell: called with each candidate's time.
+        world: how many processes will train; this one times its share of a batch.
     """
     open_ones = candidates(recipe, given)
     if len(open_ones) == 1 and given.train.compile is not None:
         return recipe
-    file = cache_folder() / "tune" / f"{_key(recipe, given, machine, len(dataset.train))}.json"
+    steps = total_steps(recipe.train, steps_per_epoch(len(dataset.train), sampling_of(recipe)))
+    share = images_at_once(recipe, len(dataset.train), world)
+    file = cache_folder() / "tune" / f"{_key(recipe, given, machine, share, steps)}.json"
     known = _kept(file)
     if known is not None:
         tell(f"fastest here, as measured before: {known}")
         return known.apply(recipe)
-    times = _measure(recipe, open_ones, dataset, tell)
+    timed = recipe.override(**{"train.batch_size": min(recipe.train.batch_size, share)})
+    times = _measure(timed, open_ones, dataset, tell)
     best = min(times, key=lambda candidate: times[candidate])
-    if _may_compile(recipe, given, times[best], dataset):
-        best = _with_compilation(recipe, given, best, dataset, tell)
+    if _may_compile(given, steps * times[best]):
+        best = _with_compilation(timed, given, best, dataset, tell)
     tell(f"fastest here: {best}")
     _keep(file, best)
     return best.apply(recipe)
@@ -129,12 +136,11 @@ def _measure(
     return medians
 
 
-def _may_compile(recipe: Recipe, given: Recipe, step: float, dataset: ImageDataset) -> bool:
-    """Whether compiling is left open, possible, and could earn back what it takes."""
-    if given.train.compile is not None or not has_compiler():
-        return False
-    steps = total_steps(recipe.train, steps_per_epoch(len(dataset.train), sampling_of(recipe)))
-    return steps * step > 10 * COMPILE_SECONDS
+def _may_compile(given: Recipe, seconds: float) -> bool:
+    """Whether compiling is left open, possible, and could earn back what it takes in a run that
+    lasts so many seconds without.
+    """
+    return given.train.compile is None and has_compiler() and seconds > 10 * COMPILE_SECONDS
 
 
 def _with_compilation(
@@ -162,17 +168,18 @@ def _with_compilation(
     return min(times, key=lambda candidate: times[candidate])
 
 
-def _key(recipe: Recipe, given: Recipe, machine: Machine, images: int) -> str:
-    """Everything that the fastest choice hangs on."""
+def _key(recipe: Recipe, given: Recipe, machine: Machine, share: int, steps: int) -> str:
+    """Everything that the fastest choice hangs on; ``share``: images of a step in this process."""
     train, model, data = recipe.train, recipe.model, recipe.data
     facts: Mapping[str, Any] = {
         "machine": asdict(machine),
         "model": model.model_dump(mode="json"),
         "input": (data.channels, data.image_size),
-        "batch": (min(train.batch_size, images), train.micro_batch),
+        "batch": (share, train.micro_batch),
         "train": (train.optimizer, train.device, train.threads, train.checkpointing, train.sam_rho),
         "given": [getattr(given.train, field) for field in FIELDS],
-        "long": train.duration.value,
+        "steps": steps,
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "versions": [version(name) for name in ("vertebra", "torch")],
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:24]

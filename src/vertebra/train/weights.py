@@ -44,6 +44,20 @@ def restore_weights(job: Job, checkpoint: Checkpoint) -> None:
         job.optimizer.load_state_dict(state)
 
 
+def share_statistics(job: Job) -> None:
+    """Give every process rank 0's running statistics, which are the ones that are saved.
+
+    Without synchronised norms each process keeps those of its own images.
+    """
+    if job.group.is_alone:
+        return
+    learnt = {name for name, _ in job.net.named_parameters()}
+    average = {} if job.average is None else job.average.tensors
+    for name, tensor in (*job.net.state_dict().items(), *average.items()):
+        if name not in learnt:
+            job.group.from_first_into(tensor)
+
+
 class judged_weights:  # noqa: N801 - reads as the context that it is
     """The averaged weights inside the network for the while, where an average is kept."""
 
