@@ -37,9 +37,9 @@ check: setup
 # Tests that keep to one thread, or to little, run on every core; the others start processes of their
 # own, kill them by the clock, or use every core themselves.
 PARALLEL := tests/anatomy tests/core tests/data tests/evidence tests/nn tests/report tests/runs \
-	tests/zoo tests/cli/test_compare.py tests/cli/test_show.py \
-	$(addprefix tests/train/test_,$(addsuffix .py,average fit loss nonfinite norms optimizer parts \
-	plan_and_tune precision sam schedule scores))
+	tests/zoo $(addprefix tests/cli/test_,$(addsuffix .py,compare data errors show)) \
+	$(addprefix tests/train/test_,$(addsuffix .py,average fit labels loss lr_finder nonfinite norms \
+	optimizer own_data parts plan_and_tune precision sam schedule scores tta))
 
 test: check
 	$(BIN)/python -m pytest -n auto --dist worksteal $(PARALLEL)

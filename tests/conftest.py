@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -20,6 +21,14 @@ settings.load_profile("same")
 _ONE_THREAD = {"anatomy", "evidence", "nn", "zoo"}
 
 MakeFolder = Callable[..., Path]
+
+
+def pytest_configure() -> None:
+    """Of several workers each has a core of its own, so that none waits for another's threads."""
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "")
+    if worker.startswith("gw") and hasattr(os, "sched_setaffinity"):
+        cores = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, {cores[int(worker[2:]) % len(cores)]})
 
 
 @pytest.fixture(autouse=True)
