@@ -151,7 +151,7 @@ def test_resnet20_on_digits_gets_the_recipes_own_rate_to_within_a_decade(
     monkeypatch.setattr("vertebra.train.summary.write_report", lambda *_: None)
     reached = {}
     for rate in (found, digits.rates[10]):
-        recipe = tiny(lr=rate, epochs=2, batch_size=32)
+        recipe = tiny(lr=rate, epochs=4, batch_size=32)
         run = vb.train.fit(recipe, tmp_path / f"{rate}")
         reached[rate] = run.epochs[-1]["train_top1"]
     assert reached[found] > 0.5 > 2 * reached[digits.rates[10]]
