@@ -58,6 +58,7 @@ bench: setup
 	$(BIN)/python benchmarks/precisions.py
 	$(BIN)/python benchmarks/train_throughput.py
 	$(BIN)/python benchmarks/train_vs_timm.py
+	$(BIN)/python benchmarks/recipes.py
 	$(BIN)/python benchmarks/zoo_speed.py
 	$(BIN)/python benchmarks/anatomy_speed.py
 	$(BIN)/python benchmarks/roofline.py
