@@ -6,8 +6,8 @@ where only some images are trained on, which ones. Rows of the same seed are com
 other, so that what a seed brings by itself cancels.
 
 Trained on 20 digits of each class, where the others of the split that everybody has join the test
-set, or with ``--images all`` on its 1 077. Images are 16 pixels wide (they were scanned at 8), each run
-has one thread, and as many run at a time as there are cores. The last line is the ratio of the
+set, or with ``--images all`` on its 1 077. Images are 16 pixels wide (they were scanned at 8), each
+run has one thread, and as many run at a time as there are cores. The last line is the ratio of the
 test errors of the best row to the recipe's own. About an hour on two cores.
 
     python benchmarks/recipes.py [--seeds 5] [--images 20] [--only mixup sam] [--out results]
