@@ -17,7 +17,7 @@ from vertebra.anatomy.memory import (
     memory_of,
     smallest_memory_of,
 )
-from vertebra.anatomy.padding import taps_in_padding
+from vertebra.anatomy.padding import any_tap_in_padding, taps_in_padding
 from vertebra.anatomy.page import network_page
 from vertebra.anatomy.receptive import ReceptiveField
 from vertebra.anatomy.worked import WorkedConvolution, work_through
@@ -40,6 +40,7 @@ __all__ = [
     "ReceptiveField",
     "Value",
     "WorkedConvolution",
+    "any_tap_in_padding",
     "bounds",
     "check_convention",
     "check_training",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 
 from vertebra.anatomy.axes import on_axis
@@ -22,15 +23,14 @@ def taps_in_padding(graph: Graph) -> Iterator[Node]:
             stride, padding, dilation = (
                 [on_axis(values, axis) for axis in range(len(size))] for values in given
             )
-            positions = graph.values[node.outputs[0]].shape[2:]
-            if any(map(_any_dead, size, positions, kernel, stride, padding, dilation)):
+            if any(map(any_tap_in_padding, size, kernel, stride, padding, dilation)):
                 yield node
 
 
-def _any_dead(
-    size: int, positions: int, kernel: int, stride: int, padding: int, dilation: int
-) -> bool:
+@functools.cache
+def any_tap_in_padding(size: int, kernel: int, stride: int, padding: int, dilation: int) -> bool:
     """Whether a tap of one axis meets no pixel at any ``position * stride - padding``."""
+    positions = (size + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1
     return any(
         not any(0 <= p * stride - padding + tap * dilation < size for p in range(positions))
         for tap in range(kernel)

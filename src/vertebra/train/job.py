@@ -23,6 +23,7 @@ from vertebra.nn.backbone import Outputs
 from vertebra.runs import Event, Moment, Observer, Recipe, Run
 from vertebra.train import sharding
 from vertebra.train.average import WeightAverage
+from vertebra.train.float32_convs import keep_convs_in_float32
 from vertebra.train.group import Group
 from vertebra.train.loss import class_weights
 from vertebra.train.norms import freeze_norms
@@ -252,6 +253,8 @@ def prepare_network(net: Backbone, recipe: Recipe, device: torch.device, group: 
     # FSDP divides contiguous weights only; the images alone then decide the layout.
     if section.channels_last and not sharded:
         net = net.to(memory_format=torch.channels_last)
+    if section.precision in ("bf16", "fp16") and device.type == "cpu":
+        keep_convs_in_float32(net)
     if section.checkpointing:
         net.set_grad_checkpointing()
     if section.sync_norm and not group.is_alone:

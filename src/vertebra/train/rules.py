@@ -11,9 +11,9 @@ import shutil
 from typing import TypeVar
 
 import torch
+from torch import nn
 
 from vertebra.anatomy import Graph, dissect, taps_in_padding
-from vertebra.anatomy.macs import count
 from vertebra.core import VertebraError
 from vertebra.core.preprocessing import channel_statistics
 from vertebra.data import ImageDataset, Sampling, steps_per_epoch
@@ -27,9 +27,6 @@ from vertebra.train.schedule import total_steps
 from vertebra.train.start import pretrained_preprocessing, weights_path
 from vertebra.zoo import of_recipe
 
-# Depthwise convolutions are bound by a CPU's memory: bfloat16 saves little arithmetic and pays for
-# its conversions. Dense networks gain about 1.7 times on a CPU that has it (see docs/decisions).
-MOST_DEPTHWISE = 0.05
 # Images to train on below which no process is started to read them beside a CPU.
 LEAST_FOR_A_WORKER = 256
 
@@ -86,17 +83,21 @@ def resolve(
     with torch.device("meta"):
         net = of_recipe.build(resolved)
     graph = dissect(net, (dataset.channels, size, size)).graph
+    smallest = _smallest_size(resolved)
+    small = graph
+    if smallest < size:
+        small = dissect(net, (dataset.channels, smallest, smallest)).graph
     # Auxiliary heads may take other sizes than the network itself.
     for side in {size, *(stage for _, stage in data.progressive)}:
         net.forward_train(torch.empty(2, dataset.channels, side, side, device="meta"))
     make_optimizer(net, resolved.train)
     if recipe.train.precision == "bf16" and resolved.train.device == "cpu":
-        _check_bf16(graph, size)
+        _check_bf16(net, small, smallest)
     few = images_at_once(recipe, len(dataset.train), group.world) < LEAST_IMAGES
     resolved = resolved.override(
         **{
             "train.precision": recipe.train.precision
-            or default_precision(graph, resolved.train.device or "cpu", machine),
+            or default_precision(net, small, resolved.train.device or "cpu", machine),
             "train.channels_last": True
             if recipe.train.channels_last is None
             else recipe.train.channels_last,
@@ -163,58 +164,51 @@ def default_device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def default_precision(graph: Graph, device: str, machine: Machine) -> str:
-    """bf16 where the device multiplies it in hardware; on a CPU with two exceptions.
-
-    Mostly depthwise networks gain nothing there, and :func:`unsafe_in_bf16` ones would train on
-    wrong gradients.
+def default_precision(net: nn.Module, graph: Graph, device: str, machine: Machine) -> str:
+    """bf16 where the device multiplies it in hardware; on a CPU not for :func:`unsafe_in_bf16`
+    networks, which would train on wrong gradients.
     """
     if device.startswith("cuda"):
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
-    gains = machine.has_bf16 and depthwise_share(graph) <= MOST_DEPTHWISE
-    return "bf16" if gains and unsafe_in_bf16(graph) is None else "fp32"
+    return "bf16" if machine.has_bf16 and unsafe_in_bf16(net, graph) is None else "fp32"
 
 
 def bf16_is_worth_timing(recipe: Recipe) -> bool:
     """Whether the device multiplies bfloat16, and the network's gradients are right in it."""
-    if torch.device(recipe.train.device or "cpu").type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     with torch.device("meta"):
         net = of_recipe.build(recipe)
-    size = recipe.data.image_size or 0
+    size = _smallest_size(recipe)
     graph = dissect(net, (recipe.data.channels or 0, size, size)).graph
-    return describe().has_bf16 and unsafe_in_bf16(graph) is None
+    return default_precision(net, graph, recipe.train.device or "cpu", describe()) == "bf16"
 
 
-def unsafe_in_bf16(graph: Graph) -> str | None:
-    """A layer whose weight gradient may hold anything in bf16 on the CPU, None if there is none.
+def _smallest_size(recipe: Recipe) -> int:
+    """Of the images that a resolved recipe trains on at any time."""
+    return min([recipe.data.image_size or 0, *(size for _, size in recipe.data.progressive)])
 
-    Where a kernel tap only ever meets padding, PyTorch's CPU kernels (2.15, oneDNN 3.13) leave its
-    gradient unwritten in bfloat16 for many shapes: it is whatever stood in that memory. float32 is
-    right.
+
+def unsafe_in_bf16(net: nn.Module, graph: Graph) -> str | None:
+    """Where a weight's gradient may hold anything in bf16 on the CPU, None if nowhere.
+
+    That is a kernel tap in padding (see :mod:`vertebra.train.float32_convs`) of a convolution that
+    is no module of its own, so that it cannot be kept in float32.
     """
-    return next((node.module for node in taps_in_padding(graph)), None)
+    return next(
+        (
+            node.module or "the network"
+            for node in taps_in_padding(graph)
+            if not isinstance(net.get_submodule(node.module), nn.Conv2d)
+        ),
+        None,
+    )
 
 
-def depthwise_share(graph: Graph) -> float:
-    """The part of all convolutions' multiply-accumulates that depthwise ones do."""
-    total = depthwise = 0
-    for node in graph.nodes:
-        if node.operation != "aten.convolution":
-            continue
-        weight = graph.values[node.operands["weight"][0]].shape
-        macs = count(graph, node) or 0
-        total += macs
-        depthwise += macs if weight[1] == 1 and node.attributes["groups"] > 1 else 0
-    return depthwise / total if total else 0.0
-
-
-def _check_bf16(graph: Graph, size: int) -> None:
-    layer = unsafe_in_bf16(graph)
+def _check_bf16(net: nn.Module, graph: Graph, size: int) -> None:
+    layer = unsafe_in_bf16(net, graph)
     if layer is not None:
         raise VertebraError(
-            f"bf16 is not safe on the CPU with images of {size} pixels: the map before {layer} is "
-            f"so small that part of its kernel meets only padding, where PyTorch leaves the "
+            f"bf16 is not safe on the CPU with images of {size} pixels: in {layer} a map is so "
+            f"small that part of a kernel meets only padding, where PyTorch leaves the "
             f"gradient unset; use train.precision=fp32 or a larger data.image_size"
         )
 

@@ -1,0 +1,81 @@
+"""Convolutions that stay in float32 where a CPU trains the rest of a network in sixteen bits.
+
+Two kinds. A kernel tap that only ever meets padding: PyTorch's CPU kernels (2.15, oneDNN 3.13)
+leave its gradient unwritten in bfloat16 for many shapes, so it is whatever stood in that memory.
+And groups of one or two channels with a stride or a kernel above 3: their backward pass takes two
+to ten times as long as in float32 (``benchmarks/grouped_convs.py``, docs/decisions/0015). Only in
+training mode: forward alone, bfloat16 is as fast everywhere and right.
+"""
+
+from __future__ import annotations
+
+import functools
+
+import torch
+from torch import Tensor, nn
+
+from vertebra.anatomy import any_tap_in_padding
+
+# Channels a group up to which bfloat16 is slow.
+FEW_CHANNELS = 2
+
+
+class _InFloat32:
+    """Computes in float32 under autocast where :func:`needs_float32`; gives autocast's type."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """As the convolution's own."""
+        compute = super().forward  # type: ignore[misc]
+        in_sixteen_bits = self.training and torch.is_autocast_enabled("cpu")  # type: ignore[attr-defined]
+        if not in_sixteen_bits or not needs_float32(self, x.shape[2:]):  # type: ignore[arg-type]
+            out: Tensor = compute(x)
+            return out
+        half = torch.get_autocast_dtype("cpu")
+        with torch.autocast("cpu", enabled=False):
+            out = compute(x.float())
+        return out.to(half)
+
+
+def keep_convs_in_float32(net: nn.Module) -> int:
+    """Let every convolution of ``net`` that needs float32 have it; returns how many may.
+
+    A module keeps its name and parameters, so state dicts fit as before; only its class changes.
+    """
+    convs = [module for module in net.modules() if isinstance(module, nn.Conv2d)]
+    for conv in convs:
+        if not isinstance(conv, _InFloat32):
+            conv.__class__ = _class_in_float32(type(conv))  # type: ignore[arg-type]
+    return len(convs)
+
+
+def needs_float32(conv: nn.Conv2d, size: tuple[int, ...]) -> bool:
+    """Whether sixteen bits are slow or wrong for its gradients with maps of (height, width)."""
+    if _is_slow(conv) or conv.padding_mode != "zeros":  # others are written out beforehand
+        return _is_slow(conv)
+    return any(
+        any_tap_in_padding(*axis)
+        for axis in zip(
+            size, conv.kernel_size, conv.stride, _zeros_around(conv), conv.dilation, strict=True
+        )
+    )
+
+
+def _is_slow(conv: nn.Conv2d) -> bool:
+    width = conv.in_channels // conv.groups
+    if conv.groups == 1 or width > FEW_CHANNELS:
+        return False
+    return width > 1 or max(conv.stride) > 1 or max(conv.kernel_size) > 3
+
+
+def _zeros_around(conv: nn.Conv2d) -> tuple[int, ...]:
+    """How many on each side; they are not written out, so no gradient of theirs may be either."""
+    if isinstance(conv.padding, str):
+        spans = zip(conv.kernel_size, conv.dilation, strict=True)
+        same = tuple(dilation * (kernel - 1) // 2 for kernel, dilation in spans)
+        return same if conv.padding == "same" else (0, 0)
+    return conv.padding
+
+
+@functools.cache
+def _class_in_float32(kind: type[nn.Conv2d]) -> type[nn.Conv2d]:
+    return type(f"{kind.__name__}InFloat32", (_InFloat32, kind), {})
