@@ -56,6 +56,7 @@ bench: setup
 	$(BIN)/python benchmarks/input_pipeline.py --size 128
 	$(BIN)/python benchmarks/listing.py
 	$(BIN)/python benchmarks/precisions.py
+	$(BIN)/python benchmarks/grouped_convs.py
 	$(BIN)/python benchmarks/train_throughput.py
 	$(BIN)/python benchmarks/train_vs_timm.py
 	$(BIN)/python benchmarks/recipes.py
