@@ -1,7 +1,7 @@
 """This machine: what it is, what of it we may use, and the one loop that times a call."""
 
 from vertebra.machine.description import Machine, describe, usable_cores
-from vertebra.machine.memory import keep_freed_memory
+from vertebra.machine.memory import give_back_freed_memory, keep_freed_memory
 from vertebra.machine.roofline import Roofline, measure_roofline
 from vertebra.machine.timing import Timing, time_call, time_calls
 
@@ -10,6 +10,7 @@ __all__ = [
     "Roofline",
     "Timing",
     "describe",
+    "give_back_freed_memory",
     "keep_freed_memory",
     "measure_roofline",
     "time_call",

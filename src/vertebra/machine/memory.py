@@ -1,6 +1,7 @@
 """How this process gives memory back."""
 
 import ctypes
+import gc
 import sys
 
 # Parameters of mallopt in glibc's malloc.h.
@@ -23,3 +24,19 @@ def keep_freed_memory() -> bool:
     if mallopt is None:
         return False
     return bool(mallopt(_M_MMAP_THRESHOLD, 1 << 30) and mallopt(_M_TRIM_THRESHOLD, (1 << 31) - 1))
+
+
+def give_back_freed_memory() -> bool:
+    """Return freed blocks to the system once, also where :func:`keep_freed_memory` keeps them.
+
+    For where one kind of work ends and a process is forked for the next: a child would hold the
+    freed blocks as well, as soon as its parent writes to them.
+
+    Returns:
+        Whether there was something to return, and a C library that can.
+    """
+    if not sys.platform.startswith("linux"):
+        return False
+    gc.collect()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    return trim is not None and bool(trim(0))

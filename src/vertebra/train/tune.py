@@ -24,7 +24,7 @@ import torch
 from vertebra.core import VertebraError, replace_file
 from vertebra.core.places import cache_folder
 from vertebra.data import ImageDataset, steps_per_epoch
-from vertebra.machine import Machine
+from vertebra.machine import Machine, give_back_freed_memory
 from vertebra.runs import Recipe
 from vertebra.train.job import sampling_of
 from vertebra.train.rehearse import rehearsal, synthetic_batches, timed_step
@@ -91,6 +91,7 @@ def tune(
     if _may_compile(given, steps * times[best]):
         best = _with_compilation(timed, given, best, dataset, tell)
     tell(f"fastest here: {best}")
+    give_back_freed_memory()  # before reading processes are forked
     _keep(file, best)
     return best.apply(recipe)
 
