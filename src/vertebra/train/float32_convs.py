@@ -2,7 +2,7 @@
 
 Two kinds. A kernel tap that only ever meets padding: PyTorch's CPU kernels (2.15, oneDNN 3.13)
 leave its gradient unwritten in bfloat16 for many shapes, so it is whatever stood in that memory.
-And groups of two channels, or of one with a stride or a kernel above 3: forward and backward take up
+And groups of two channels, or of one with a stride or a kernel above 3: a step of theirs takes up
 to ten times as long as in float32 (``benchmarks/grouped_convs.py``, docs/decisions/0015). Only in
 training mode: forward alone, bfloat16 is right everywhere and slow nowhere.
 """
