@@ -14,13 +14,16 @@ from hosts import Host
 
 
 def start(
-    *arguments: str, cwd: Path, processes: int = 1, restarts: int = 0
+    *arguments: str, cwd: Path, processes: int = 1, restarts: int = 0, own_group: bool = False
 ) -> subprocess.Popen[str]:
-    """Start ``vertebra``; several processes by torchrun, which starts them again so often."""
+    """Start ``vertebra``; several processes by torchrun, which starts them again so often.
+
+    ``own_group``: what is sent to its group of processes does not reach the tests.
+    """
     launcher = [sys.executable, "-m", "vertebra"]
     if processes > 1:
         launcher = _torchrun(["--standalone"], processes, restarts)
-    return _started([*launcher, *arguments], cwd)
+    return _started([*launcher, *arguments], cwd, own_group=own_group)
 
 
 def start_script(script: Path, *, cwd: Path, processes: int) -> subprocess.Popen[str]:
@@ -49,7 +52,10 @@ def _torchrun(meeting: Sequence[str], processes: int, restarts: int) -> list[str
 
 
 def _started(
-    command: Sequence[str], cwd: Path, environment: Mapping[str, str] | None = None
+    command: Sequence[str],
+    cwd: Path,
+    environment: Mapping[str, str] | None = None,
+    own_group: bool = False,
 ) -> subprocess.Popen[str]:
     return subprocess.Popen(
         command,
@@ -57,6 +63,7 @@ def _started(
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        start_new_session=own_group,
         env={**os.environ, "OMP_NUM_THREADS": "1", **(environment or {})},
     )
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import random
 import shutil
 import signal
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pytest
 import torch
 from killing import save_and_die
@@ -19,6 +22,7 @@ import vertebra as vb
 from vertebra.core import VertebraError
 from vertebra.runs import Event, Recipe, Run
 from vertebra.train.checkpoint import load_checkpoint, save_checkpoint
+from vertebra.train.rules import LEAST_FOR_A_WORKER
 
 KILLS = 10
 COMMAND = (
@@ -190,3 +194,26 @@ def test_sigterm_saves_and_exits_in_ten_seconds(tmp_path: Path) -> None:
     assert took < 10
     progress = load_checkpoint(Run.open(tmp_path / "run")).state["progress"]
     assert progress["epoch"] >= 2
+
+
+def test_sigterm_to_the_group_reaches_reading_processes_too(
+    tmp_path: Path, make_folder: Callable[..., Path]
+) -> None:
+    """As schedulers send it: to the run, and to the process that reads images beside it."""
+    make_folder("images", each=LEAST_FOR_A_WORKER)
+    command = ("train", "images", "--model", "resnet20", "--epochs", "50", "--out", "run")
+    process = start(*command, "--set", "batch_size=32", cwd=tmp_path, own_group=True)
+    assert process.stderr is not None
+    for line in process.stderr:
+        if line.startswith("epoch   1"):
+            break
+    workers = psutil.Process(process.pid).children()
+    if (os.cpu_count() or 1) > 1:
+        assert len(workers) == 1
+    os.killpg(process.pid, signal.SIGTERM)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 130, err
+    assert "vertebra train --resume run" in err
+    assert load_checkpoint(Run.open(tmp_path / "run")).state["progress"]["epoch"] >= 1
+    psutil.wait_procs(workers, timeout=10)
+    assert not any(worker.is_running() for worker in workers)

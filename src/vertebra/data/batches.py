@@ -5,6 +5,10 @@ the same.
 
 from __future__ import annotations
 
+import contextlib
+import os
+import signal
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, cast
@@ -19,6 +23,9 @@ from vertebra.data.dataset import Split
 from vertebra.data.order import Sampling, epoch_order, steps_per_epoch
 from vertebra.data.views import Batch, EvaluationView, Failure, Pixels, Request, TrainingView
 from vertebra.runs.recipe import AugmentSection
+
+# A signal's handler is not told who sent it; a thread that waits for one is, where there is this.
+_TELLS_SENDER = hasattr(signal, "sigwaitinfo")
 
 
 class _Epoch:
@@ -178,7 +185,9 @@ def _grouped(batches: Iterator[Batch], counts: Iterator[int]) -> Iterator[list[B
 
 def _unbroken(loader: Iterable[Batch | Failure]) -> Iterator[Batch]:
     """Raise here what a worker met: raised there, it would come with the worker's traceback."""
-    for item in loader:
+    with _terminations_held():
+        items = iter(loader)
+    for item in items:
         if isinstance(item, Failure):
             raise VertebraError(item.message)
         yield item
@@ -191,7 +200,7 @@ def _loader(view: Dataset[Batch], batches: object, workers: int) -> DataLoader[B
         collate_fn=_as_it_is,
         num_workers=workers,
         persistent_workers=workers > 0 and isinstance(batches, _Epoch),
-        worker_init_fn=_ignore_interrupts if workers else None,
+        worker_init_fn=_leave_signals_to_parent if workers else None,
         pin_memory=torch.cuda.is_available(),
         # Without this the loader draws a seed for its workers from the caller's generator.
         generator=torch.Generator(),
@@ -202,8 +211,31 @@ def _as_it_is(batch: Any) -> Any:
     return batch
 
 
-def _ignore_interrupts(_worker: int) -> None:
-    """Ctrl-C is the main process's to answer: it finishes its step and then stops the workers."""
-    import signal
+@contextlib.contextmanager
+def _terminations_held() -> Iterator[None]:
+    """Processes and threads started in the block are born with SIGTERM blocked, and stay so."""
+    if not _TELLS_SENDER:
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
+
+def _leave_signals_to_parent(_worker: int) -> None:
+    """Ctrl-C and SIGTERM are the main process's to answer, also where all are sent them.
+
+    It finishes its step, saves, and then stops the workers with a SIGTERM of its own.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if _TELLS_SENDER:
+        threading.Thread(target=_end_when_told, args=(os.getppid(),), daemon=True).start()
+
+
+def _end_when_told(parent: int) -> None:
+    """End at the parent's SIGTERM; anybody else's is passed over."""
+    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != parent:
+        pass
+    os._exit(0)
