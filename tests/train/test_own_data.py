@@ -16,7 +16,7 @@ from PIL import Image
 
 import vertebra as vb
 from vertebra.runs import Recipe, Run
-from vertebra.train import Evaluation, evaluate, trained_on
+from vertebra.train import Evaluation, evaluate, own_data, trained_on
 
 KINDS = ("folder", "manifest", "wds", "hf")
 SMALL = {"epochs": 1, "warmup": 0, "batch_size": 16, "threads": 1, "precision": "fp32"}
@@ -199,9 +199,10 @@ def test_equal_names_and_sizes_are_not_enough(
     for path in other.glob("*/*.png"):
         own = Path(run.recipe.data.source) / path.relative_to(other)
         path.write_bytes(path.read_bytes()[: own.stat().st_size].ljust(own.stat().st_size, b"\0"))
-    (other / "dark" / "000.png").unlink()
-    assert said(evaluate(run, data=other)) == []
-    monkeypatch.setattr(trained_on, "_LOOKED_AT", 5)
+    found = evaluate(run, data=other)
+    assert len(found.ids) + len(found.skipped) == 40, "all are judged, not a test split of them"
+    assert said(found) == []
+    monkeypatch.setattr(own_data, "LOOKED_AT", 5)
     assert said(evaluate(run, data=other)) == []
 
 
@@ -211,7 +212,7 @@ def test_of_many_some_are_compared(
     other = Path(shutil.copytree(run.recipe.data.source, tmp_path / "other"))
     (other / "dark" / "000.png").unlink()
     (whole,) = said(evaluate(run, data=other))
-    monkeypatch.setattr(trained_on, "_LOOKED_AT", 5)
+    monkeypatch.setattr(own_data, "LOOKED_AT", 5)
     read: list[int] = []
     encoded = vb.data.Split.encoded
 

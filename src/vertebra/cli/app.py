@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import sys
-from collections.abc import Sequence
-from typing import Annotated
+import threading
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from typing import Annotated, Any
 
 import typer
 
 from vertebra import __version__
 from vertebra.cli import compare, data, evaluate, models, output, predict, recipes, show, train
-from vertebra.core import STOPPED, VertebraError
+from vertebra.core import STOPPED, Notice, VertebraError
 
 app = typer.Typer(
     name="vertebra",
@@ -37,12 +41,14 @@ def _top(
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code.
 
-    0 done, 1 a check failed, 2 bad usage or input, 130 stopped by Ctrl-C.
+    0 done, 1 a check failed, 2 bad usage or input, 130 stopped by Ctrl-C or SIGTERM.
     """
     output.never_fail_on_a_character()
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    quiet = not {"-q", "--quiet"}.isdisjoint(given)
     try:
-        given = list(sys.argv[1:] if arguments is None else arguments)
-        code = app(given or ["--help"], standalone_mode=False)
+        with _stopped_by_sigterm(), _notices_in_one_line(quiet):
+            code = app(given or ["--help"], standalone_mode=False)
     except VertebraError as error:
         say = output.notice if error.exit_code == STOPPED else output.error
         say(str(error))
@@ -65,4 +71,41 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # A name too long, a folder closed to this user: nothing that a traceback would explain.
         output.error(f"{error.filename or 'input or output'}: {error.strerror or error}")
         return 2
+    if code == STOPPED:  # typer's answer to Ctrl-C
+        output.notice("stopped")
     return code if isinstance(code, int) else 0
+
+
+@contextlib.contextmanager
+def _notices_in_one_line(quiet: bool) -> Iterator[None]:
+    """Show what the library notices without the code that noticed it; other warnings as ever."""
+    with warnings.catch_warnings():
+        show: Callable[..., None] = warnings.showwarning
+
+        def shown(
+            message: Warning | str, category: type[Warning], *where: Any, **more: Any
+        ) -> None:
+            if not issubclass(category, Notice):
+                show(message, category, *where, **more)
+            elif not quiet:
+                output.notice(str(message))
+
+        warnings.showwarning = shown
+        yield
+
+
+@contextlib.contextmanager
+def _stopped_by_sigterm() -> Iterator[None]:
+    """Let a scheduler's SIGTERM end like Ctrl-C, also before training listens to it itself."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(_number: int, _frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -108,6 +108,8 @@ def speaking(error: ValidationError, recipe: type[BaseModel]) -> VertebraError:
         siblings = [leaf for leaf in leaves if list(leaf[: len(location) - 1]) == location[:-1]]
         names = {leaf[len(location) - 1] for leaf in siblings}
         return unknown("recipe key", key, {".".join([*location[:-1], name]) for name in names})
+    if first["type"] == "missing" and isinstance(first["input"], list | tuple):
+        return VertebraError(f"recipe key '{key}' should have more values, got {first['input']!r}")
     if first["type"] == "missing":
         return VertebraError(f"the recipe lacks '{key}'")
     message = first["msg"].removeprefix("Value error, ")

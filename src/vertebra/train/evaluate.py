@@ -123,9 +123,9 @@ def evaluate(
             test if its folders have one, else every image.
         data: another dataset, whose classes must be among the run's, by name. The run's own is the
             same as None, by whatever name: what it was trained on is not judged unasked. It is its
-            own if the place is, or the fingerprint of names, sizes, labels and splits. Where only
-            some images are training images of the run, by place, or by name, size and bytes, a
-            note says how many.
+            own if the place is, or the fingerprint of names, sizes, labels and splits, and the
+            bytes of some images as far as both are there. Where only some images are training
+            images of the run, by place, or by name, size and bytes, a note says how many.
         checkpoint: "best" or "last".
         tta: test-time augmentation: "flip" averages the probabilities of an image and its mirror
             image, "ten_crop" those of corners and centre and of their mirror images (see

@@ -137,7 +137,7 @@ def _opened(
         dataset = dataset_of(recipe)
         check_readable(dataset.train)
         resolved = resolve(recipe, dataset, machine, group)
-        _tell_of(resolved, dataset, tell)
+        _tell_of(resolved, dataset, group, tell)
         _check_start(resolved, dataset)
         resolved = with_checksums(resolved)
         if tune:
@@ -229,6 +229,12 @@ def _machine_limits_speak(run: Run) -> Iterator[None]:
             f"go on with: vertebra train --resume {run.path}"
         ) from None
     except RuntimeError as error:
+        if str(error).startswith("DataLoader worker"):
+            raise VertebraError(
+                f"a process that reads images for {run.path} was ended from outside, for lack of "
+                f"memory perhaps; go on with: vertebra train --resume {run.path}",
+                exit_code=1,
+            ) from None
         # The CPU's allocator has no error type of its own.
         if not isinstance(error, torch.OutOfMemoryError) and "can't allocate" not in str(error):
             raise
@@ -239,12 +245,16 @@ def _machine_limits_speak(run: Run) -> Iterator[None]:
         ) from None
 
 
-def _tell_of(recipe: Recipe, dataset: ImageDataset, tell: Tell) -> None:
+def _tell_of(recipe: Recipe, dataset: ImageDataset, group: Group, tell: Tell) -> None:
     for note in dataset.notes:
         tell(note)
     images, batch = len(dataset.train), recipe.train.batch_size
     if images < batch:
         tell(f"a batch of {batch} is more than the {images} training images: a step has them all")
+    if recipe.train.shard and group.is_alone:
+        tell(
+            "train.shard divides weights between processes, and this is one alone: it does nothing"
+        )
 
 
 def _tell_of_changes(run: Run, machine: Machine, group: Group, tell: Tell) -> None:

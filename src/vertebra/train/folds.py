@@ -19,6 +19,7 @@ from vertebra.train.start import with_checksums
 
 SUMMARY = "folds.json"
 _SECTIONS = ("model", "data", "train", "seed")
+_BY_MACHINE = ("device", "threads", "precision", "channels_last")
 
 
 @dataclass(frozen=True)
@@ -115,8 +116,11 @@ def _check_same(recipe: Recipe, run: Run) -> None:
     Raises:
         VertebraError: it is of another recipe or of other data.
     """
-    dataset = dataset_of(recipe)
-    asked, there = with_checksums(resolve(recipe, dataset, describe())), run.recipe
+    dataset, there = dataset_of(recipe), run.recipe
+    # What the machine decided stays: another one, or fewer cores, goes on with it.
+    open_ones = (name for name in _BY_MACHINE if getattr(recipe.train, name) is None)
+    recipe = recipe.override(**{f"train.{name}": getattr(there.train, name) for name in open_ones})
+    asked = with_checksums(resolve(recipe, dataset, describe()))
     if asked.digest != there.digest:
         differing = [name for name in _SECTIONS if getattr(asked, name) != getattr(there, name)]
         what = f"{run.path} is of another recipe ({', '.join(differing)} differs)"

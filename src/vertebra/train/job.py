@@ -253,7 +253,8 @@ def prepare_network(net: Backbone, recipe: Recipe, device: torch.device, group: 
     # FSDP divides contiguous weights only; the images alone then decide the layout.
     if section.channels_last and not sharded:
         net = net.to(memory_format=torch.channels_last)
-    if section.precision in ("bf16", "fp16") and device.type == "cpu":
+    # The recipe's device: of a plan's network, which has no numbers, it says nothing itself.
+    if section.precision == "bf16" and torch.device(section.device or "cpu").type == "cpu":
         keep_convs_in_float32(net)
     if section.checkpointing:
         net.set_grad_checkpointing()

@@ -5,8 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from vertebra.core import VertebraError
-from vertebra.data import ImageDataset, open_dataset
+from vertebra.data import DecodeError, ImageDataset, Split, open_dataset
 from vertebra.runs import Recipe, Run
+
+# Images whose bytes are compared at least, of those that are alike in name and size.
+LOOKED_AT = 256
 
 
 def dataset_of(recipe: Recipe, keep: bool = True) -> ImageDataset:
@@ -32,16 +35,35 @@ def dataset_of(recipe: Recipe, keep: bool = True) -> ImageDataset:
 def same_dataset(run: Run, data: str | Path) -> ImageDataset | None:
     """The run's data, if that is what lies at ``data``, however the place is written.
 
-    Compared are the fingerprints, of names, sizes, labels and splits, so that a copy counts, and
-    the run's own place need not be there any more. None: it is other data, or cannot be opened to
-    train on.
+    Compared are the fingerprints, of names, sizes, labels and splits, so that a copy counts; and,
+    while the run's own place is there as it was, the bytes of at least 256 images: a camera numbers
+    its pictures, and those without compression have one size. None: it is other data, or cannot be
+    opened to train on.
     """
     recipe = run.recipe.override(**{"data.source": str(data)})
     try:
         dataset = dataset_of(recipe, keep=False)
     except VertebraError:  # to judge on it a single class is enough
         return None
-    return dataset if dataset.card.fingerprint == run.card["fingerprint"] else None
+    if dataset.card.fingerprint != run.card["fingerprint"]:
+        return None
+    try:
+        own = unchanged_dataset(run, keep=False)
+    except VertebraError:  # moved, perhaps
+        return dataset
+    train = own.train
+    places = range(0, len(train), max(len(train) // LOOKED_AT, 1))
+    same = all(same_bytes(train, place, dataset.train, place) for place in places)
+    return dataset if same else None
+
+
+def same_bytes(one: Split, place: int, other: Split, there: int) -> bool:
+    """Whether two encoded images are equal; not if one of them cannot be read."""
+    try:
+        content = one.encoded(place)
+        return content is not None and content == other.encoded(there)
+    except DecodeError:
+        return False
 
 
 def unchanged_dataset(run: Run, keep: bool = True) -> ImageDataset:

@@ -6,6 +6,7 @@ Never by timing: the same command must give the same numbers, and timings differ
 from __future__ import annotations
 
 import math
+import multiprocessing
 import os
 import shutil
 from typing import TypeVar
@@ -108,7 +109,7 @@ def resolve(
     check_shares(resolved, len(dataset.train), group.world)
     if not resolved.train.frozen_norm:
         least = min(micro_batches(resolved, len(dataset.train), group.world))
-        _check_batch_norm(graph, least * (group.world if resolved.train.sync_norm else 1))
+        _check_batch_norm(small, least * (group.world if resolved.train.sync_norm else 1))
     return resolved
 
 
@@ -148,11 +149,12 @@ def default_workers(device: str, cores: int, dataset: ImageDataset) -> int:
     """Processes that read and augment images; they change no number.
 
     Beside a CPU's training one, where there is a second core: augmentation is then done while the
-    step before is learnt from (1.3 times as many images a second for MobileNet v2 at 96 pixels on
-    two cores). None for few images, whose epochs are shorter than starting it, nor for those that
-    lie in memory in a network's size. Beside a GPU as many as this process has cores, at most
-    eight, and one left for itself.
+    step before is learnt from. None for few images, whose epochs are shorter than starting it, nor
+    for those that lie in memory in a network's size. Beside a GPU, whatever the images, as many as
+    this process has cores, at most eight, and one left for itself.
     """
+    if multiprocessing.current_process().daemon:  # which may start no others
+        return 0
     if device.startswith("cuda"):
         return min(8, cores - 1)
     in_files = dataset.source.native_size is None

@@ -11,10 +11,8 @@ from numpy.typing import NDArray
 from vertebra.core import VertebraError
 from vertebra.data import Split
 from vertebra.runs import Run
-from vertebra.train.own_data import unchanged_dataset
-
-# Images whose bytes are compared at least, of those that are alike in name and size.
-_LOOKED_AT = 256
+from vertebra.train import own_data
+from vertebra.train.own_data import same_bytes, unchanged_dataset
 
 
 def notes_on(run: Run, judged: Split) -> tuple[str, ...]:
@@ -51,18 +49,13 @@ def _count(train: Split, judged: Split) -> tuple[int, str]:
     same_place = _found(train, judged, train.source.place, judged.source.place) >= 0
     partners = _found(train, judged, train.source.stamp, judged.source.stamp)
     alike = np.flatnonzero(~same_place & (partners >= 0))
-    looked_at = alike[:: max(len(alike) // _LOOKED_AT, 1)]
+    looked_at = alike[:: max(len(alike) // own_data.LOOKED_AT, 1)]
     equal = sum(
-        _equal(train, int(partners[place]), judged, int(place)) for place in looked_at.tolist()
+        same_bytes(judged, place, train, int(partners[place])) for place in looked_at.tolist()
     )
     sure = equal in (0, len(looked_at)) or len(looked_at) == len(alike)
     estimate = round(len(alike) * equal / max(len(looked_at), 1))
     return int(same_place.sum()) + estimate, "" if sure else "about "
-
-
-def _equal(train: Split, partner: int, judged: Split, place: int) -> bool:
-    content = judged.encoded(place)
-    return content is not None and content == train.encoded(partner)
 
 
 def _found(
