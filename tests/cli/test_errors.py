@@ -37,6 +37,7 @@ def assert_refused(*arguments: str, says: str) -> None:
         (("train", "digits", "--model", "resnet2O"), "did you mean resnet20?"),
         (("show", "resnet5"), "did you mean resnet50?"),
         (("train", "digits", "--set", "learning_rat=1"), "unknown recipe key 'learning_rat'"),
+        (("train", "digits", "--set", "betas=[0.9]"), "should have more values, got [0.9]"),
         (("train", "digits", "--set", "label_smoothin=0.1"), "did you mean label_smoothing?"),
         (("train", "digits", "--set", "lr=fast"), "'train.lr' should be a valid number"),
         (("train", "digits", "--set", "lr=-1"), "greater than 0"),

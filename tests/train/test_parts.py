@@ -293,6 +293,13 @@ def test_weights_of_another_architecture_are_refused(tmp_path: Path, learnt: Run
         ({"model": "vit_ti_16", "image_size": 32, "spatial_dropout": 0.1}, "needs maps"),
         ({"weights": "runs/none"}, "runs/none"),
         ({"batch_size": 269, "short_batch": "keep", "model": "resnet18"}, "a single image"),
+        (
+            {
+                **{"batch_size": 269, "short_batch": "keep", "model": "resnet18"},
+                **{"image_size": 64, "progressive": [[0, 16], [1, 64]], "duration": "10ep"},
+            },
+            "a single image",
+        ),
         ({"micro_batch": 127, "model": "resnet18"}, "a single image"),
     ],
 )

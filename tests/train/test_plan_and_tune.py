@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import multiprocessing
 import shutil
 import statistics
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 
 import vertebra as vb
 from vertebra.core import VertebraError
+from vertebra.machine import describe
 from vertebra.runs import Recipe
 from vertebra.train import tune
 from vertebra.train.folds import cross_validate
+from vertebra.train.group import Group
+from vertebra.train.job import prepare_network
 from vertebra.train.plan import _memory, plan
-from vertebra.train.rules import has_compiler
+from vertebra.train.rules import LEAST_FOR_A_WORKER, default_workers, has_compiler
 from vertebra.train.schedule import learning_rate
 from vertebra.train.tune import Candidate, candidates
+from vertebra.zoo.of_recipe import build
 
 TINY = {"epochs": 2, "warmup": "2ba", "batch_size": 128, "image_size": 16, "threads": 1}
 
@@ -62,6 +70,38 @@ def test_a_plan_counts_what_is_held_besides() -> None:
     assert growing.memory.activations > 3.5 * plain.memory.activations
     compiled = plain.recipe.override(compile=True)
     assert _memory(compiled, vb.data.open_dataset("digits")) is None
+
+
+def saved_for_backward(net: torch.nn.Module, images: torch.Tensor) -> int:
+    """Bytes that autograd keeps of a forward pass under bf16, by its own hooks."""
+    held: list[torch.Tensor] = []
+
+    def pack(tensor: torch.Tensor) -> torch.Tensor:
+        held.append(tensor)
+        return tensor
+
+    saving = torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor)
+    with saving, torch.autocast("cpu", torch.bfloat16):
+        net(images)
+    storages = {tensor.untyped_storage().data_ptr(): tensor for tensor in held}
+    return sum(tensor.untyped_storage().nbytes() for tensor in storages.values())
+
+
+def test_a_plan_counts_what_stays_in_float32_under_bf16() -> None:
+    changes = {"model": "mobilenet_v2", "precision": "bf16", "device": "cpu", "image_size": 32}
+    recipe = plan(tiny(**changes, duration="1ba", warmup=0, batch_size=64)).recipe
+    images = torch.randn(64, 1, 32, 32).contiguous(memory_format=torch.channels_last)
+    planned, saved = [], []
+    for device in ("cpu", "cuda"):  # on a GPU nothing is kept in float32
+        there = recipe.override(device=device)
+        memory = _memory(there, vb.data.open_dataset("digits"))
+        assert memory is not None
+        planned.append(memory.activations)
+        net = prepare_network(build(there), there, torch.device("cpu"), Group())
+        saved.append(saved_for_backward(net.train(), images))
+    assert saved[0] > 1.02 * saved[1]
+    # Autograd also keeps copies of weights, which are no activations: 1 % of it.
+    assert planned[0] - planned[1] == pytest.approx(saved[0] - saved[1], rel=0.05)
 
 
 def test_a_plan_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -113,6 +153,21 @@ def test_the_fastest_is_taken_written_down_and_remembered(
     assert len(asked) == before, "a replay has nothing left open"
     with pytest.raises(VertebraError, match="give no tune"):
         vb.train.fit(resume=run.path, tune=True)
+
+
+def test_a_whole_step_is_timed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever its micro-batches are: so long a step takes, and so often the optimiser works."""
+    timed: list[list[int]] = []
+
+    def clock(_job: Any, batches: list[Any]) -> float:
+        timed.append([len(batch.labels) for batch in batches])
+        return 1.0
+
+    monkeypatch.setattr("vertebra.train.tune.timed_step", clock)
+    recipe = tiny(micro_batch=48, duration="1ba", warmup=0, precision="fp32")
+    vb.train.fit(recipe, tmp_path / "run", tune=True)
+    assert timed
+    assert all(sizes == [48, 48, 32] for sizes in timed)
 
 
 @pytest.mark.skipif(not has_compiler(), reason="torch.compile needs a C++ compiler on the CPU")
@@ -170,6 +225,42 @@ def test_folds_go_on_where_they_were(tmp_path: Path, monkeypatch: pytest.MonkeyP
         cross_validate(tiny(epochs=1, lr=0.3), 2, tmp_path / "folds")
     with pytest.raises(VertebraError, match=r"another recipe .data differs."):
         cross_validate(tiny(epochs=1, image_size=None), 2, tmp_path / "folds")
+
+
+def test_folds_go_on_on_another_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the first one decided stays, where the recipe leaves it open."""
+    monkeypatch.undo()
+    recipe = tiny(epochs=1).override(threads=None)
+    first = cross_validate(recipe, 2, tmp_path / "folds")
+    here = describe()
+    there = dataclasses.replace(here, cores=here.cores + 2, instruction_sets=("avx2",))
+    monkeypatch.setattr("vertebra.train.folds.describe", lambda: there)
+    assert cross_validate(recipe, 2, tmp_path / "folds") == first
+    with pytest.raises(VertebraError, match="another recipe"):
+        cross_validate(recipe.override(threads=here.cores + 2), 2, tmp_path / "folds")
+
+
+@pytest.mark.parametrize(
+    ("device", "cores", "images", "in_memory", "expected"),
+    [
+        ("cpu", 2, LEAST_FOR_A_WORKER, False, 1),
+        ("cpu", 64, 10**6, False, 1),
+        ("cpu", 1, 10**6, False, 0),
+        ("cpu", 2, LEAST_FOR_A_WORKER - 1, False, 0),
+        ("cpu", 2, 10**6, True, 0),
+        ("cuda", 4, 10, True, 3),
+        ("cuda:1", 64, 10**6, False, 8),
+        ("cuda", 1, 10**6, False, 0),
+    ],
+)
+def test_how_many_processes_read_images(
+    device: str, cores: int, images: int, in_memory: bool, expected: int
+) -> None:
+    source = SimpleNamespace(native_size=8 if in_memory else None)
+    dataset: Any = SimpleNamespace(source=source, train=range(images))
+    assert default_workers(device, cores, dataset) == expected
+    with multiprocessing.Pool(1) as pool:  # of daemons, which may start no others
+        assert pool.apply(default_workers, (device, cores, dataset)) == 0
 
 
 def test_folds_of_other_images_are_not_taken_for_ones_own(

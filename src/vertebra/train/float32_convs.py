@@ -1,10 +1,10 @@
-"""Convolutions that stay in float32 where a CPU trains the rest of a network in sixteen bits.
+"""Convolutions that stay in float32 where a CPU trains the rest of a network in bfloat16.
 
 Two kinds. A kernel tap that only ever meets padding: PyTorch's CPU kernels (2.15, oneDNN 3.13)
 leave its gradient unwritten in bfloat16 for many shapes, so it is whatever stood in that memory.
 And groups of two channels, or of one with a stride or a kernel above 3: a step of theirs takes up
 to ten times as long as in float32 (``benchmarks/grouped_convs.py``, docs/decisions/0015). Only in
-training mode: forward alone, bfloat16 is right everywhere and slow nowhere.
+training mode: forward alone no gradient can be wrong, and little is slower.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ class _InFloat32:
     def forward(self, x: Tensor) -> Tensor:
         """As the convolution's own."""
         compute = super().forward  # type: ignore[misc]
-        in_sixteen_bits = self.training and torch.is_autocast_enabled("cpu")  # type: ignore[attr-defined]
-        if not in_sixteen_bits or not needs_float32(self, x.shape[2:]):  # type: ignore[arg-type]
+        in_bf16 = self.training and torch.is_autocast_enabled("cpu")  # type: ignore[attr-defined]
+        if not in_bf16 or not needs_float32(self, x.shape[2:]):  # type: ignore[arg-type]
             out: Tensor = compute(x)
             return out
         half = torch.get_autocast_dtype("cpu")
@@ -49,7 +49,7 @@ def keep_convs_in_float32(net: nn.Module) -> int:
 
 
 def needs_float32(conv: nn.Conv2d, size: tuple[int, ...]) -> bool:
-    """Whether sixteen bits are slow or wrong for its gradients with maps of (height, width)."""
+    """Whether bfloat16 is slow or wrong for its gradients with maps of (height, width)."""
     if _is_slow(conv) or conv.padding_mode != "zeros":  # others are written out beforehand
         return _is_slow(conv)
     return any(
