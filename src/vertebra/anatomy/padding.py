@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterator
 
 from vertebra.anatomy.axes import on_axis
@@ -27,7 +26,6 @@ def taps_in_padding(graph: Graph) -> Iterator[Node]:
                 yield node
 
 
-@functools.cache
 def any_tap_in_padding(size: int, kernel: int, stride: int, padding: int, dilation: int) -> bool:
     """Whether a tap of one axis meets no pixel at any ``position * stride - padding``."""
     positions = (size + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1
