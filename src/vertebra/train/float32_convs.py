@@ -9,42 +9,35 @@ training mode: forward alone no gradient can be wrong, and little is slower.
 
 from __future__ import annotations
 
-import functools
-
 import torch
 from torch import Tensor, nn
 
 from vertebra.anatomy import any_tap_in_padding
+from vertebra.train.mixin import mix_in
 
 # Channels a group up to which bfloat16 is slow.
 FEW_CHANNELS = 2
 
 
-class _InFloat32:
+class _InFloat32(nn.Conv2d):
     """Computes in float32 under autocast where :func:`needs_float32`; gives autocast's type."""
 
     def forward(self, x: Tensor) -> Tensor:
         """As the convolution's own."""
-        compute = super().forward  # type: ignore[misc]
-        in_bf16 = self.training and torch.is_autocast_enabled("cpu")  # type: ignore[attr-defined]
-        if not in_bf16 or not needs_float32(self, x.shape[2:]):  # type: ignore[arg-type]
-            out: Tensor = compute(x)
-            return out
+        in_bf16 = self.training and torch.is_autocast_enabled("cpu")
+        if not in_bf16 or not needs_float32(self, x.shape[2:]):
+            return super().forward(x)
         half = torch.get_autocast_dtype("cpu")
         with torch.autocast("cpu", enabled=False):
-            out = compute(x.float())
+            out = super().forward(x.float())
         return out.to(half)
 
 
 def keep_convs_in_float32(net: nn.Module) -> int:
-    """Let every convolution of ``net`` that needs float32 have it; returns how many may.
-
-    A module keeps its name and parameters, so state dicts fit as before; only its class changes.
-    """
+    """Let every convolution of ``net`` that needs float32 have it; returns how many may."""
     convs = [module for module in net.modules() if isinstance(module, nn.Conv2d)]
     for conv in convs:
-        if not isinstance(conv, _InFloat32):
-            conv.__class__ = _class_in_float32(type(conv))  # type: ignore[arg-type]
+        mix_in(conv, _InFloat32)
     return len(convs)
 
 
@@ -74,8 +67,3 @@ def _zeros_around(conv: nn.Conv2d) -> tuple[int, ...]:
         same = tuple(dilation * (kernel - 1) // 2 for kernel, dilation in spans)
         return same if conv.padding == "same" else (0, 0)
     return conv.padding
-
-
-@functools.cache
-def _class_in_float32(kind: type[nn.Conv2d]) -> type[nn.Conv2d]:
-    return type(f"{kind.__name__}InFloat32", (_InFloat32, kind), {})

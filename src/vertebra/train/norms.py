@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import functools
-
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
+
+from vertebra.train.mixin import mix_in
 
 # Below so many images a batch norm's statistics of a batch are too rough to fine-tune with (Wu and
 # He, 2018, arXiv:1803.08494, figure 1: the error rises from 16 images down).
@@ -23,19 +23,12 @@ class _Frozen:
 def freeze_norms(net: nn.Module) -> int:
     """Keep every batch norm as it is, also through ``net.train()``; returns how many there are.
 
-    A module keeps its name, its parameters and its buffers, so state dicts fit as before; only its
-    class becomes one that stays in evaluation mode. Weight and bias no longer ask for gradients.
+    They stay in evaluation mode. Weight and bias no longer ask for gradients.
     """
     norms = [module for module in net.modules() if isinstance(module, _BatchNorm)]
     for norm in norms:
-        if not isinstance(norm, _Frozen):
-            norm.__class__ = _frozen_class(type(norm))  # type: ignore[arg-type]
+        mix_in(norm, _Frozen)
         norm.train()
         for parameter in norm.parameters(recurse=False):
             parameter.requires_grad_(False)
     return len(norms)
-
-
-@functools.cache
-def _frozen_class(kind: type[_BatchNorm]) -> type[_BatchNorm]:
-    return type(f"Frozen{kind.__name__}", (_Frozen, kind), {})

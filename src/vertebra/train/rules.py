@@ -119,8 +119,13 @@ def _given_or(given: Value | None, otherwise: Value) -> Value:
 
 def images_at_once(recipe: Recipe, samples: int, world: int) -> int:
     """Images of the largest micro-batch in one process, whose statistics a batch norm takes."""
-    share = -(-min(recipe.train.batch_size, samples) // world)
+    share = share_of_a_step(recipe, samples, world)
     return min(share, recipe.train.micro_batch or share)
+
+
+def share_of_a_step(recipe: Recipe, samples: int, world: int) -> int:
+    """Images of a whole step in one process, at most."""
+    return -(-min(recipe.train.batch_size, samples) // world)
 
 
 def micro_batches(recipe: Recipe, samples: int, world: int) -> set[int]:

@@ -6,13 +6,13 @@ differentiable sum over the processes.
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
+
+from vertebra.train.mixin import mix_in
 
 
 class _SumOverProcesses(torch.autograd.Function):
@@ -98,11 +98,6 @@ def synchronise_norms(net: nn.Module, device: torch.device) -> nn.Module:
         return converted
     for module in net.modules():
         plain = isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d)
-        if plain and not isinstance(module, _Synced):
-            module.__class__ = _synced_class(type(module))  # type: ignore[arg-type]
+        if plain:
+            mix_in(module, _Synced)
     return net
-
-
-@functools.cache
-def _synced_class(kind: type[_BatchNorm]) -> type[_BatchNorm]:
-    return type(f"Synced{kind.__name__}", (_Synced, kind), {})

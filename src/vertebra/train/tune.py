@@ -28,7 +28,7 @@ from vertebra.machine import Machine, give_back_freed_memory
 from vertebra.runs import Recipe
 from vertebra.train.job import sampling_of
 from vertebra.train.rehearse import rehearsal, synthetic_batches, timed_step
-from vertebra.train.rules import bf16_is_worth_timing, has_compiler
+from vertebra.train.rules import bf16_is_worth_timing, has_compiler, share_of_a_step
 from vertebra.train.schedule import total_steps
 
 # Steps: to warm up, then timed, the candidates taking turns.
@@ -79,7 +79,7 @@ def tune(
     if len(open_ones) == 1 and given.train.compile is not None:
         return recipe
     steps = total_steps(recipe.train, steps_per_epoch(len(dataset.train), sampling_of(recipe)))
-    share = -(-min(recipe.train.batch_size, len(dataset.train)) // world)
+    share = share_of_a_step(recipe, len(dataset.train), world)
     file = cache_folder() / "tune" / f"{_key(recipe, given, machine, share, steps)}.json"
     known = _kept(file)
     if known is not None:
