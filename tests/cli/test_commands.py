@@ -217,3 +217,28 @@ def test_models_of_timm_are_listed_by_name() -> None:
     code, out, _ = run("models", "timm/regnety_00*")
     assert code == 0
     assert "timm/regnety_002" in out.split()
+
+
+def test_a_scheduler_that_stops_a_run_before_it_trains_hears_so(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "vertebra", "train", "digits", "--out", str(tmp_path / "run")]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    assert process.stderr.readline() == "loading PyTorch ...\n"
+    process.terminate()
+    assert process.communicate(timeout=60)[1].splitlines()[-1:] == ["stopped"]
+    assert process.returncode == 130
+    assert not (tmp_path / "run").exists()
+
+
+def test_notices_of_the_library_are_one_line_and_silent_when_asked(
+    tmp_path: Path, finished: Path
+) -> None:
+    started = ("train", "digits", *TINY, "--weights", str(finished / "run"), "--out")
+    _, _, err = run(*started, str(tmp_path / "loud"))
+    said = [line for line in err.splitlines() if "the weights have 2 classes" in line]
+    assert said == [
+        "the weights have 2 classes and this network 10: its last layer keeps its initial values"
+    ]
+    assert "Notice" not in err
+    _, _, err = run(*started, str(tmp_path / "quiet"), "--quiet")
+    assert "the weights" not in err
