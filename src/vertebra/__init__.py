@@ -9,7 +9,21 @@ from types import ModuleType
 
 __version__ = "0.1.0"
 
-_ROOMS = ("anatomy", "core", "data", "machine", "nn", "report", "runs", "train", "zoo")
+_ROOMS = (
+    "anatomy",
+    "bench",
+    "choice",
+    "core",
+    "data",
+    "evidence",
+    "machine",
+    "nn",
+    "report",
+    "runs",
+    "runtime",
+    "train",
+    "zoo",
+)
 
 
 def __getattr__(name: str) -> ModuleType:

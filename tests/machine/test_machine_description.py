@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -93,3 +94,17 @@ def test_describe_loads_no_torch() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_machine_is_known_again_and_its_instruction_sets_tell_it_apart() -> None:
+    here = describe()
+    assert describe().fingerprint == here.fingerprint
+    newer_kernel = replace(here, system=here.system.replace(here.system.split()[1], "99.9"))
+    assert newer_kernel.fingerprint == here.fingerprint
+    others = [
+        replace(here, instruction_sets=(*here.instruction_sets, "amx_int8")),
+        replace(here, cores=here.cores + 1),
+        replace(here, memory=here.memory + 2**32),
+        replace(here, accelerators=("NVIDIA H200, 575.1",)),
+    ]
+    assert len({here.fingerprint, *(other.fingerprint for other in others)}) == 5

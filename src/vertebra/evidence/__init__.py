@@ -1,8 +1,6 @@
-"""What is known of networks, with its source.
+"""What is known of networks: published accuracies with their source, measurements with theirs."""
 
-So far the published accuracies; measurements of this machine come later.
-"""
-
+from vertebra.evidence.measurement import Conditions, Measurement
 from vertebra.evidence.published import Published, published_elsewhere
 
-__all__ = ["Published", "published_elsewhere"]
+__all__ = ["Conditions", "Measurement", "Published", "published_elsewhere"]

@@ -1,9 +1,13 @@
 """Facts about the machine that change numbers or speed."""
 
 import contextlib
+import hashlib
+import json
 import math
 import os
 import platform
+import shutil
+import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,13 +30,29 @@ _RELEVANT_FLAGS = (
 
 @dataclass(frozen=True)
 class Machine:
-    """One machine as a run records it. ``memory`` is what may be used of it, in bytes."""
+    """One machine as a run records it.
+
+    ``memory`` is what may be used of it, in bytes. ``accelerators`` are its GPUs, each by its name
+    and the version of its driver.
+    """
 
     system: str
     processor: str
     cores: int
     instruction_sets: tuple[str, ...]
     memory: int
+    accelerators: tuple[str, ...] = ()
+
+    @property
+    def fingerprint(self) -> str:
+        """Sixteen hex digits of all that a time hangs on; not of the kernel's release.
+
+        Memory counts in whole GiB: a machine does not report the same byte after every start.
+        """
+        kind = self.system.split()[0], self.system.split()[-1]
+        facts = (kind, self.processor, self.cores, self.instruction_sets, self.accelerators)
+        text = json.dumps([*facts, round(self.memory / 2**30)])
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     @property
     def has_bf16(self) -> bool:
@@ -93,6 +113,19 @@ def _cpu_info() -> tuple[str, tuple[str, ...]]:
     return name, tuple(flag for flag in _RELEVANT_FLAGS if flag in flags)
 
 
+def _accelerators() -> tuple[str, ...]:
+    """GPUs of NVIDIA, as their driver's own tool names them; empty where there is none."""
+    tool = shutil.which("nvidia-smi")
+    if tool is None:
+        return ()
+    query = [tool, "--query-gpu=name,driver_version", "--format=csv,noheader"]
+    try:
+        answer = subprocess.run(query, capture_output=True, text=True, timeout=30, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return ()  # a tool without a driver that answers
+    return tuple(line.strip() for line in answer.stdout.splitlines() if line.strip())
+
+
 def describe() -> Machine:
     """Describe this machine without loading PyTorch."""
     processor, flags = _cpu_info()
@@ -102,4 +135,5 @@ def describe() -> Machine:
         cores=usable_cores(),
         instruction_sets=flags,
         memory=_usable_memory(),
+        accelerators=_accelerators(),
     )

@@ -1,0 +1,1 @@
+"""One network inside one engine: eager, compiled, ONNX Runtime, OpenVINO."""
