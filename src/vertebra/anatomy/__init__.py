@@ -20,6 +20,7 @@ from vertebra.anatomy.memory import (
 from vertebra.anatomy.padding import any_tap_in_padding, taps_in_padding
 from vertebra.anatomy.page import network_page
 from vertebra.anatomy.receptive import ReceptiveField
+from vertebra.anatomy.work import Work, work
 from vertebra.anatomy.worked import WorkedConvolution, work_through
 
 __all__ = [
@@ -39,6 +40,7 @@ __all__ = [
     "Part",
     "ReceptiveField",
     "Value",
+    "Work",
     "WorkedConvolution",
     "any_tap_in_padding",
     "bounds",
@@ -54,5 +56,6 @@ __all__ = [
     "roofline_precision",
     "smallest_memory_of",
     "taps_in_padding",
+    "work",
     "work_through",
 ]

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from vertebra.anatomy.capture import capture
 from vertebra.anatomy.gradients import backward_products
-from vertebra.anatomy.graph import Graph
+from vertebra.anatomy.graph import Graph, Node
 from vertebra.anatomy.inputs import Shape, described, explained
 from vertebra.anatomy.layers import Layer, Part, Rows, operation_name
 from vertebra.anatomy.macs import check_convention, count, subtotals
@@ -141,6 +141,11 @@ class Anatomy:
             return parts
         depth = max((path.count(".") for _, path in self.parts), default=0)
         return self.at_depth(depth + 1)
+
+    def operations(self) -> Iterator[tuple[Node, int, int]]:
+        """Each operation in order, with its MACs (0 where not known) and the bytes that it moves."""
+        for index, (node, macs) in enumerate(zip(self.graph.nodes, self._counts, strict=True)):
+            yield node, macs or 0, self._rows.moved((index,))
 
     def per_image(self, shape: Shape) -> Shape:
         """A shape without its batch; whole where it begins with something else, such as heads."""

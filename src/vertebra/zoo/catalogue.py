@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from vertebra.anatomy import dissect
+from vertebra.anatomy import dissect, work
 from vertebra.core import VertebraError, replace_file
 from vertebra.evidence import Published, published_elsewhere
 from vertebra.zoo.create import create
@@ -49,6 +49,8 @@ def catalogue() -> dict[str, Any]:
                 "aux_params": sum(parameter.numel() for parameter in net.aux.parameters()),
                 "macs": body.macs,
                 "fingerprint": body.fingerprint,
+                "work": {kind: part.to_list() for kind, part in work(body).items()},
+                "stages": [[stage.channels, stage.reduction] for stage in net.stage_info],
                 "options": options,
                 "published": [vars(entry) for entry in published],
             }

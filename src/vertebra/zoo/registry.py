@@ -6,7 +6,7 @@ import fnmatch
 import functools
 import importlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
@@ -47,7 +47,9 @@ class Architecture:
     MACs follow torchvision's convention: convolutions and matrix products, no bias, no norm.
     ``aux_params`` of the parameters are auxiliary heads, which only training runs. ``dropout`` and
     ``drop_path`` are the published rates. ``options`` maps the name of an option to its default,
-    its explanation and its choices. ``published`` are results of others, each with its source.
+    its explanation and its choices. ``work`` maps a kind of work to its MACs, bytes moved, bytes of
+    weights among them and operations (``anatomy.Work``); ``stages`` are (channels, reduction) of
+    each map that ``features`` gives. ``published`` are results of others, each with its source.
     """
 
     name: str
@@ -62,6 +64,8 @@ class Architecture:
     aux_params: int
     macs: int
     fingerprint: str
+    work: Mapping[str, Sequence[int]]
+    stages: Sequence[Sequence[int]]
     options: Mapping[str, Mapping[str, Any]]
     published: tuple[Published, ...]
 
@@ -143,12 +147,13 @@ def _of_timm(name: str) -> Architecture:
     """What the catalogue would say of one of timm's networks, found out by building it."""
     import torch
 
-    from vertebra.anatomy import dissect
+    from vertebra.anatomy import dissect, work
     from vertebra.zoo.create import create
 
     row = family_of(name).variants[name]
     with torch.device("meta"):
-        body = dissect(create(name, seed=0))
+        net = create(name, seed=0)
+    body = dissect(net)
     return Architecture(
         name=name,
         family="timm",
@@ -162,6 +167,8 @@ def _of_timm(name: str) -> Architecture:
         aux_params=0,
         macs=body.macs,
         fingerprint=body.fingerprint,
+        work={kind: part.to_list() for kind, part in work(body).items()},
+        stages=[[stage.channels, stage.reduction] for stage in net.stage_info],
         options={},
         published=(),
     )
