@@ -143,7 +143,7 @@ class Anatomy:
         return self.at_depth(depth + 1)
 
     def operations(self) -> Iterator[tuple[Node, int, int]]:
-        """Each operation in order, with its MACs (0 where not known) and the bytes that it moves."""
+        """Each operation in order, its MACs (0 where not known) and the bytes that it moves."""
         for index, (node, macs) in enumerate(zip(self.graph.nodes, self._counts, strict=True)):
             yield node, macs or 0, self._rows.moved((index,))
 
