@@ -14,7 +14,20 @@ from typing import Annotated, Any
 import typer
 
 from vertebra import __version__
-from vertebra.cli import compare, data, evaluate, models, output, predict, recipes, show, train
+from vertebra.cli import (
+    bench,
+    choose,
+    compare,
+    data,
+    evaluate,
+    evidence,
+    models,
+    output,
+    predict,
+    recipes,
+    show,
+    train,
+)
 from vertebra.core import STOPPED, Notice, VertebraError
 
 app = typer.Typer(
@@ -25,7 +38,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for verb in (models, show, compare, data, recipes, train, evaluate, predict):
+for verb in (
+    *(models, show, compare, data, recipes, train, evaluate, predict, bench, evidence, choose),
+):
     app.command(verb.__name__.rpartition(".")[2])(verb.command)
 
 

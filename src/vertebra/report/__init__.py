@@ -5,6 +5,8 @@ from vertebra.report.frames import Box, Frame, Scale, data_uri
 from vertebra.report.grids import Grid, fixed
 from vertebra.report.page import Page, Picture
 from vertebra.report.plots import calibration_plot, line_plot
+from vertebra.report.scatter import Point, gains_plot, roofline_plot, scatter_plot
+from vertebra.report.sortable import Sortable, sortable
 from vertebra.report.tree import Cell, Row
 from vertebra.report.words import count, extents, percent, plural, shape, si, size
 
@@ -15,19 +17,25 @@ __all__ = [
     "Grid",
     "Page",
     "Picture",
+    "Point",
     "Row",
     "Scale",
+    "Sortable",
     "calibration_plot",
     "count",
     "data_uri",
     "extents",
     "fixed",
+    "gains_plot",
     "heat_picture",
     "line_plot",
     "percent",
     "plural",
+    "roofline_plot",
+    "scatter_plot",
     "shape",
     "si",
     "signed_picture",
     "size",
+    "sortable",
 ]

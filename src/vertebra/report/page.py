@@ -12,6 +12,7 @@ from typing import Any
 from vertebra.core import replace_file
 from vertebra.report.frames import Drawn, Frame
 from vertebra.report.grids import Grid
+from vertebra.report.sortable import Sortable
 from vertebra.report.tree import Row
 
 
@@ -52,6 +53,11 @@ class Page:
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]], text: int = 1) -> None:
         """A table whose first ``text`` columns are words, the others numbers, set to the right."""
         self._add("table", columns=list(columns), rows=[list(row) for row in rows], text=text)
+
+    def sortable(self, table: Sortable) -> None:
+        """A table that a click on a column sorts."""
+        number = sum(len(section["blocks"]) for section in self.sections)
+        self._add("sortable", table=table, id=f"sortable{number}")
 
     def matrix(self, names: Sequence[str], counts: Sequence[Sequence[int]]) -> None:
         """A square of counts, rows and columns by the same names; darker is a larger share."""

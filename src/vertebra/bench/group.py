@@ -1,0 +1,227 @@
+"""Cells that are measured together: each in its own process, asked in turn, A B B A."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from vertebra.bench import disturbance
+from vertebra.bench.plan import Cell
+from vertebra.bench.statistics import Ratio, median_interval, paired_ratio, percentile
+from vertebra.bench.wire import Child, WorkerError
+from vertebra.evidence import Measurement
+from vertebra.machine import Machine
+
+Tell = Callable[[str], None]
+
+# Rounds of turns; each gives one median, and sixteen of them a narrow interval.
+ROUNDS = 16
+# Seconds of calls in one turn at least, so that a fast network's turn is not all waking up.
+_TURN_SECONDS = 0.02
+# Seconds between two turns: the threads of some engines spin for a moment after a call.
+_PAUSE = 0.005
+_WARM_SECONDS = 5.0
+# Compiling or quantising a large network on few cores takes minutes.
+_PATIENCE = 1800.0
+
+
+@dataclass
+class Member:
+    """One cell of a group while its process lives."""
+
+    cell: Cell
+    child: Child
+    loaded: dict[str, Any]
+    seconds: float
+    samples: list[float] = field(default_factory=list)
+    extra: dict[str, Any] = field(default_factory=dict)
+    memory: int = 0
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What came of a group: a measurement a cell, or the reason why there is none."""
+
+    measurements: tuple[Measurement, ...]
+    failed: tuple[tuple[Cell, str], ...]
+
+
+class Group:
+    """The processes of some cells, from making what they load to the last measurement."""
+
+    def __init__(self, cells: Sequence[Cell], calls: int, by_layer: bool = False) -> None:
+        self._cells = cells
+        self._calls = calls
+        self._by_layer = by_layer
+        self.failed: list[tuple[Cell, str]] = []
+        self.members: list[Member] = []
+
+    @contextlib.contextmanager
+    def opened(self) -> Iterator[Group]:
+        """While the processes live; whatever happens, none of them and no file stays."""
+        with (
+            tempfile.TemporaryDirectory(prefix="vertebra-bench-") as folder,
+            contextlib.ExitStack() as stack,
+        ):
+            for cell, spec in self._made(Path(folder)):
+                member = self._started(cell, spec, stack)
+                if member is not None:
+                    self.members.append(member)
+            yield self
+
+    def twin_ratio(self) -> Ratio | None:
+        """The first member beside another process of the same: what noise looks like here."""
+        if not self.members:
+            return None
+        first = self.members[0]
+        with contextlib.ExitStack() as stack:
+            twin = self._started(first.cell, first.loaded["spec"], stack)
+            if twin is None:
+                return None
+            take_turns([first, twin], self._calls)
+            ratio = paired_ratio(first.samples, twin.samples, ROUNDS)
+        first.samples = []
+        return ratio
+
+    def measure(self, machine: Machine, floor: float) -> Measured:
+        """Every member's measurement."""
+        pids = tuple(member.child.pid for member in self.members)
+        before = disturbance.read(pids)
+        _WORK[self._cells[0].workload](self.members, self._calls)
+        disturbed = disturbance.warnings(before, disturbance.read(pids))
+        found = []
+        for member in self.members:
+            try:
+                member.memory = member.child.ask("memory", 60)["peak"]
+                if self._by_layer:
+                    member.extra["layers"] = member.child.ask("layers", 600)["layers"]
+                found.append(_measurement(member, machine, floor, disturbed))
+            except WorkerError as error:
+                self.failed.append((member.cell, str(error)))
+        return Measured(tuple(found), tuple(self.failed))
+
+    def _made(self, folder: Path) -> list[tuple[Cell, dict[str, Any]]]:
+        """What each cell's worker is told, after all files that they load were written."""
+        specs: list[tuple[Cell, dict[str, Any]]] = []
+        networks: dict[tuple[str, tuple[int, ...]], list[Cell]] = {}
+        for cell in self._cells:
+            networks.setdefault((cell.target, cell.input_shape), []).append(cell)
+        for place, ((target, shape), some) in enumerate(networks.items()):
+            here = folder / str(place)
+            here.mkdir()
+            if some[0].workload == "train":
+                specs += [(cell, cell.spec(str(here), None)) for cell in some]
+                continue
+            threads = max(cell.setup.thread_count for cell in some)
+            setups = [asdict(cell.setup) for cell in some]
+            with Child("vertebra.bench.maker", threads) as maker:
+                try:
+                    answer = maker.ask(
+                        "make",
+                        _PATIENCE * len(some),
+                        target=target,
+                        input_shape=shape,
+                        setups=setups,
+                        folder=str(here),
+                    )
+                except WorkerError as error:
+                    self.failed += [(cell, str(error)) for cell in some]
+                    continue
+            for index, cell in enumerate(some):
+                if str(index) in answer["failed"]:
+                    self.failed.append((cell, answer["failed"][str(index)]))
+                else:
+                    specs.append((cell, cell.spec(str(here), answer["artifacts"][index])))
+        return specs
+
+    def _started(
+        self, cell: Cell, spec: dict[str, Any], stack: contextlib.ExitStack
+    ) -> Member | None:
+        """The cell in a process of its own, warm."""
+        child = stack.enter_context(Child("vertebra.bench.worker", cell.setup.thread_count))
+        try:
+            loaded = child.ask("load", _PATIENCE, **spec)
+            warm = child.ask("settle", _PATIENCE, seconds=_WARM_SECONDS)
+        except WorkerError as error:
+            child.kill()
+            self.failed.append((cell, str(error)))
+            return None
+        return Member(cell, child, {**loaded, "spec": spec}, warm["seconds"])
+
+
+def take_turns(members: Sequence[Member], calls: int) -> None:
+    """Rounds of a turn each; every other round in the reverse order, so that drift favours none.
+
+    Each turn begins with a call that is not counted: the caches hold another's weights.
+    """
+    for index in range(ROUNDS):
+        for member in members if index % 2 == 0 else reversed(members):
+            least = math.ceil(calls / ROUNDS)
+            count = max(least, math.ceil(_TURN_SECONDS / max(member.seconds, 1e-6)))
+            _take(member, min(count, 16 * least), warm=1)
+
+
+def _take(member: Member, calls: int, warm: int) -> None:
+    answer = member.child.ask("time", 600 + 100 * calls * member.seconds, calls=calls, warm=warm)
+    member.samples += answer["samples"]
+    time.sleep(_PAUSE)
+
+
+def _in_one_go(members: Sequence[Member], calls: int) -> None:
+    """All calls of one, then all of the next: what is waiting is worked off without a pause."""
+    for member in members:
+        _take(member, ROUNDS * math.ceil(calls / ROUNDS), warm=2)
+
+
+def _as_servers(members: Sequence[Member], calls: int) -> None:
+    """Each in turn a server; the same arrivals for all."""
+    for member in members:
+        rate = float(member.cell.options["rate"])
+        patience = 600 + 10 * calls * (member.seconds + 1 / rate)
+        answer = member.child.ask("serve", patience, rate=rate, requests=calls, seed=0)
+        member.samples += answer["samples"]
+        member.extra["busy"] = answer["busy"]
+        member.extra["seconds"] = answer["seconds"]
+
+
+_WORK: dict[str, Callable[[Sequence[Member], int], None]] = {
+    "stream": take_turns,
+    "train": take_turns,
+    "offline": _in_one_go,
+    "server": _as_servers,
+}
+
+
+def _measurement(
+    member: Member, machine: Machine, floor: float, disturbed: tuple[str, ...]
+) -> Measurement:
+    cell, samples, loaded = member.cell, member.samples, member.loaded
+    middle = median_interval(samples, ROUNDS)
+    spent = member.extra.get("seconds", sum(samples))
+    return Measurement(
+        conditions=cell.conditions(machine),
+        model=cell.target,
+        measured_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        p50=middle.value,
+        p90=percentile(samples, 90),
+        p99=percentile(samples, 99) if len(samples) >= 662 else None,
+        interval=(middle.low, middle.high),
+        samples=tuple(samples),
+        images_per_second=len(samples) * cell.batch / spent,
+        floor=floor,
+        load=loaded["load"],
+        first=loaded["first"],
+        memory=member.memory,
+        file=loaded["file"],
+        parity=loaded["parity"],
+        cost_only=cell.setup.precision == "int8",
+        warnings=disturbed,
+        extra={**member.extra, "rounds": ROUNDS},
+    )

@@ -1,0 +1,227 @@
+"""Measure networks on this machine, a group at a time, and keep what was found."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import psutil
+
+from vertebra.bench.group import Group
+from vertebra.bench.plan import Cell, cells, unsuited
+from vertebra.bench.statistics import LEAST_CALLS, noise_floor
+from vertebra.core import VertebraError, unknown
+from vertebra.evidence import Evidence, Measurement
+from vertebra.machine import Machine, describe
+from vertebra.runtime import unavailable
+from vertebra.zoo import get
+
+Tell = Callable[[str], None]
+
+# The most noise, as a share of the time, at which a measurement is still worth something.
+WORST_FLOOR = 0.05
+# Seconds for which a floor is taken to hold, and tries to find a quieter moment.
+_FLOOR_HOLDS, _TRIES = 600.0, 3
+# Processes alive at a time, and what one takes beside its network, in bytes.
+_TOGETHER, _PROCESS = 6, 700 * 2**20
+
+
+@dataclass
+class Outcome:
+    """What a bench came to: measured now, known before, and what cannot be had, with the reason."""
+
+    measurements: list[Measurement] = field(default_factory=list)
+    known: list[Measurement] = field(default_factory=list)
+    unavailable: list[tuple[Cell, str]] = field(default_factory=list)
+    unmeasurable: list[tuple[Cell, str]] = field(default_factory=list)
+
+
+def measure(
+    subjects: Sequence[str],
+    engines: Sequence[str] = ("eager",),
+    precisions: Sequence[str] = ("fp32",),
+    batches: Sequence[int] = (1,),
+    threads: int | None = None,
+    *,
+    layouts: Sequence[str] = ("contiguous",),
+    device: str = "cpu",
+    image_size: int | None = None,
+    workload: str = "stream",
+    rate: float | None = None,
+    evidence: Evidence | None = None,
+    force: bool = False,
+) -> list[Measurement]:
+    """What networks cost here: every combination that this machine can run.
+
+    Args:
+        subjects: names of the zoo, "timm/NAME", run folders, or "package.module:factory".
+        engines: "eager", "compile", "onnxruntime", "openvino", "cudagraphs", "tensorrt".
+        precisions: "fp32", "bf16", "fp16", "int8".
+        batches: images of a call.
+        threads: of one call; as many as this process may use, if None.
+        layouts: "contiguous", "channels_last"; of eager and compile only.
+        device: "cpu", or "cuda".
+        image_size: pixels of a side; each network's own if None.
+        workload: "stream", "offline", "server" or "train".
+        rate: requests a second that come to a server.
+        evidence: where measurements are kept and looked up; the user's store if None.
+        force: measure also what is known.
+
+    Raises:
+        VertebraError: a name or number cannot be; or the machine is too noisy now (exit code 1).
+    """
+    wanted = cells(
+        subjects, engines, precisions, batches, layouts, threads, device, image_size, workload, rate
+    )
+    store = evidence or Evidence()
+    outcome = run(wanted, store, force=force)
+    if outcome.unmeasurable and not outcome.measurements:
+        raise VertebraError(outcome.unmeasurable[0][1], exit_code=1)
+    return [*outcome.known, *outcome.measurements]
+
+
+def run(
+    wanted: Sequence[Cell],
+    store: Evidence,
+    *,
+    force: bool = False,
+    highest: str = "p90",
+    by_layer: bool = False,
+    tell: Tell = lambda _text: None,
+) -> Outcome:
+    """Measure the cells that are not known yet; each group is kept as soon as it is done.
+
+    Args:
+        wanted: the cells, network by network.
+        store: where measurements are kept and looked up.
+        force: measure also what is known.
+        highest: the highest percentile that is wanted, which decides the number of calls.
+        by_layer: also the time of each layer.
+        tell: called with one line on each step.
+    """
+    if highest not in LEAST_CALLS:
+        raise unknown("percentile", highest, LEAST_CALLS)
+    machine, outcome = describe(), Outcome()
+    pending = list(_pending(wanted, store, machine, force, by_layer, outcome))
+    if outcome.known:
+        tell(f"{len(outcome.known)} known already, {len(pending)} to measure")
+    clock = _Clock(len(pending), tell)
+    floor = _Floor(tell)
+    for some in _groups(pending):
+        clock.next(some)
+        group = Group(some, LEAST_CALLS[highest], by_layer)
+        with group.opened():
+            noise = floor.of(group)
+            if noise is None or noise > WORST_FLOOR:
+                outcome.unavailable += group.failed
+                why = _too_noisy(noise)
+                outcome.unmeasurable += [(m.cell, why) for m in group.members]
+            else:
+                found = group.measure(machine, noise)
+                store.add(found.measurements, machine)
+                outcome.measurements += found.measurements
+                outcome.unavailable += found.failed
+        clock.done(len(some))
+    return outcome
+
+
+def _pending(
+    wanted: Sequence[Cell],
+    store: Evidence,
+    machine: Machine,
+    force: bool,
+    by_layer: bool,
+    outcome: Outcome,
+) -> Iterator[Cell]:
+    """What is left to measure; what is known or cannot be had goes into ``outcome``."""
+    for cell in wanted:
+        why_not = unsuited(cell) or unavailable(cell.setup)
+        if why_not:
+            outcome.unavailable.append((cell, why_not))
+            continue
+        known = None if force else store.fresh(cell.conditions(machine).key)
+        if known is None or (by_layer and "layers" not in known.extra):
+            yield cell
+        else:
+            outcome.known.append(known)
+
+
+def _groups(pending: Sequence[Cell]) -> Iterator[list[Cell]]:
+    """Cells in their order, as many together as memory holds."""
+    group: list[Cell] = []
+    budget = 0.6 * psutil.virtual_memory().available
+    taken = 0.0
+    for cell in pending:
+        need = _PROCESS + 12 * _parameters(cell.target)  # weights, a copy of them, activations
+        other_kind = bool(group) and group[0].workload != cell.workload
+        if group and (len(group) == _TOGETHER or taken + need > budget or other_kind):
+            yield group
+            group, taken = [], 0.0
+        group.append(cell)
+        taken += need
+    if group:
+        yield group
+
+
+def _parameters(target: str) -> int:
+    """As many as the catalogue says, or as a large network has."""
+    try:
+        return get(target).params
+    except VertebraError:
+        return 100_000_000
+
+
+def _too_noisy(noise: float | None) -> str:
+    if noise is None:
+        return "unmeasurable now: nothing of it could be run"
+    return (
+        f"unmeasurable now: the same network beside itself differs by up to {100 * noise:.1f} %, "
+        f"more than {100 * WORST_FLOOR:.0f} %; try again when the machine is quieter"
+    )
+
+
+class _Floor:
+    """The machine's noise, found anew when the last time is long ago."""
+
+    def __init__(self, tell: Tell) -> None:
+        self._tell = tell
+        self._value: float | None = None
+        self._until = 0.0
+
+    def of(self, group: Group) -> float | None:
+        """The noise floor, from a group that is open; None if none of it runs."""
+        if self._value is not None and time.monotonic() < self._until:
+            return self._value
+        for _ in range(_TRIES):
+            ratio = group.twin_ratio()
+            if ratio is None:
+                return None
+            self._value = noise_floor(ratio)
+            self._tell(f"noise floor: {100 * self._value:.1f} % (the same beside itself)")
+            if self._value <= WORST_FLOOR:
+                self._until = time.monotonic() + _FLOOR_HOLDS
+                break
+        return self._value
+
+
+class _Clock:
+    """How far a bench is, and how long the rest may take."""
+
+    def __init__(self, cells: int, tell: Tell) -> None:
+        self._cells, self._tell = cells, tell
+        self._finished, self._begun = 0, time.monotonic()
+
+    def next(self, group: Sequence[Cell]) -> None:
+        """A group begins."""
+        left = ""
+        if self._finished:
+            each = (time.monotonic() - self._begun) / self._finished
+            minutes = each * (self._cells - self._finished) / 60
+            left = f", about {minutes:.0f} min left" if minutes >= 1 else ", under a minute left"
+        names = ", ".join(dict.fromkeys(cell.target for cell in group))
+        self._tell(f"{self._finished} of {self._cells} measured{left}: {names}")
+
+    def done(self, cells: int) -> None:
+        """So many more are through."""
+        self._finished += cells

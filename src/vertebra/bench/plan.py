@@ -1,0 +1,168 @@
+"""What is to be measured: every combination that was asked for, one cell each."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from vertebra.core import VertebraError, unknown
+from vertebra.evidence import Conditions
+from vertebra.machine import Machine
+from vertebra.runtime import LAYOUTS, TORCH_ENGINES, Setup, options, version
+from vertebra.zoo import get
+
+WORKLOADS = ("stream", "offline", "server", "train")
+_TRAINS = ("eager", "compile")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One network in one engine, under one workload.
+
+    ``input_shape`` is (batch, channels, height, width); ``options`` are the workload's.
+    """
+
+    target: str
+    fingerprint: str
+    input_shape: tuple[int, ...]
+    setup: Setup
+    workload: str = "stream"
+    options: Mapping[str, str] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        """As told to the user."""
+        setup = self.setup
+        layout = " channels_last" if setup.layout == "channels_last" else ""
+        kind = "" if self.workload == "stream" else f" {self.workload}"
+        return f"{self.target} {setup.engine} {setup.precision}{layout} x{self.batch}{kind}"
+
+    @property
+    def batch(self) -> int:
+        """Images of a call."""
+        return self.input_shape[0]
+
+    def conditions(self, machine: Machine) -> Conditions:
+        """What its measurement will hold for."""
+        setup = self.setup
+        own = {} if self.workload == "train" else options(setup)
+        return Conditions(
+            fingerprint=self.fingerprint,
+            input_shape=self.input_shape,
+            workload=self.workload,
+            engine=setup.engine,
+            engine_version=version(setup.engine),
+            layout=setup.layout,
+            precision=setup.precision,
+            threads=setup.thread_count,
+            device=setup.device,
+            machine=machine.fingerprint,
+            options={**own, **self.options},
+        )
+
+    def spec(self, folder: str, artifact: str | None) -> dict[str, Any]:
+        """What a worker is told."""
+        return {
+            "target": self.target,
+            "input_shape": self.input_shape,
+            "setup": asdict(self.setup),
+            "workload": self.workload,
+            "folder": folder,
+            "artifact": artifact,
+        }
+
+
+def cells(
+    targets: Sequence[str],
+    engines: Iterable[str] = ("eager",),
+    precisions: Iterable[str] = ("fp32",),
+    batches: Iterable[int] = (1,),
+    layouts: Iterable[str] = ("contiguous",),
+    threads: int | None = None,
+    device: str = "cpu",
+    image_size: int | None = None,
+    workload: str = "stream",
+    rate: float | None = None,
+) -> list[Cell]:
+    """Every combination, network by network; ``rate``: requests a second of a server.
+
+    Raises:
+        VertebraError: a name is unknown, or a number cannot be.
+    """
+    batches, layouts, engines, precisions = map(list, (batches, layouts, engines, precisions))
+    _check(targets, batches, layouts, workload, rate)
+    found = []
+    for target in dict.fromkeys(targets):
+        size, fingerprint = identity(target, image_size)
+        for batch, engine, precision, layout in itertools.product(
+            batches, engines, precisions, layouts
+        ):
+            if layout != LAYOUTS[0] and engine not in TORCH_ENGINES:
+                if len(layouts) == 1:
+                    raise VertebraError(f"{engine} takes no layout; it is for eager and compile")
+                continue
+            setup = Setup(engine, precision, layout, threads, device)
+            own = {"rate": f"{rate:g}"} if rate else {}
+            found.append(Cell(target, fingerprint, (batch, *size), setup, workload, own))
+    return list(dict.fromkeys(found))
+
+
+def unsuited(cell: Cell) -> str | None:
+    """Why an engine cannot have this workload; None where it can."""
+    if cell.workload == "train" and cell.setup.engine not in _TRAINS:
+        return f"{cell.setup.engine} does not train"
+    if cell.workload == "train" and cell.setup.precision == "int8":
+        return "training in int8 is not done here"
+    return None
+
+
+def identity(target: str, image_size: int | None = None) -> tuple[tuple[int, int, int], str]:
+    """(channels, height, width) and fingerprint of a network; from the catalogue where it can be.
+
+    Raises:
+        VertebraError: no such network, or it does not say its input size.
+    """
+    if _is_listed(target):
+        entry = get(target)
+        if image_size in (None, entry.input_size[1]):
+            return entry.input_size, entry.fingerprint
+    from vertebra.anatomy import dissect
+    from vertebra.zoo.subjects import size_of, subject
+
+    net, _ = subject(target)
+    own = size_of(net) or ((3, image_size, image_size) if image_size else None)
+    if own is None:
+        raise VertebraError(f"{target} does not say its input size; give --image-size")
+    channels, height, width = own
+    if image_size:
+        height = width = image_size
+        net, _ = subject(target, (channels, height, width))
+    size = (channels, height, width)
+    return size, dissect(net, size).fingerprint
+
+
+def _is_listed(target: str) -> bool:
+    from vertebra.zoo import list_models
+
+    return target in list_models()
+
+
+def _check(
+    targets: Sequence[str],
+    batches: Sequence[int],
+    layouts: Sequence[str],
+    workload: str,
+    rate: float | None,
+) -> None:
+    if not targets:
+        raise VertebraError("name at least one network; vertebra models lists them")
+    for batch in batches:
+        if batch < 1:
+            raise VertebraError(f"a batch has at least one image, got {batch}")
+    if workload not in WORKLOADS:
+        raise unknown("workload", workload, WORKLOADS)
+    if (workload == "server") != (rate is not None):
+        raise VertebraError("--rate says how many requests a second come to --workload server")
+    if rate is not None and not 0 < rate < float("inf"):
+        raise VertebraError(f"a rate is a number of requests a second above 0, got {rate:g}")

@@ -1,0 +1,120 @@
+"""What a worker times: a forward pass in an engine, or a step of training."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from vertebra.core import VertebraError
+from vertebra.runtime import Session, Setup, import_engine, load
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+# Beside an artifact: the images that everything is timed on, and what PyTorch answers in float32.
+IMAGES, LOGITS = "images.npy", "logits.npy"
+
+
+class Subject(Protocol):
+    """Something that can be called again and again."""
+
+    file_bytes: int
+
+    def call(self) -> object:
+        """Once, until the result is there."""
+
+    def parity(self) -> float | None:
+        """The largest difference from PyTorch in float32 over its largest output."""
+
+    def layers(self) -> list[Mapping[str, Any]]:
+        """Name, kind and seconds of each layer."""
+
+
+class Opener(Protocol):
+    """How to come to a subject."""
+
+    def import_engine(self) -> None:
+        """Load the libraries, which is no part of loading the network."""
+
+    def load(self) -> Subject:
+        """The subject, ready to be called."""
+
+
+def opener(spec: Mapping[str, Any]) -> Opener:
+    """The way to the subject of a spec, as :meth:`.plan.Cell.spec` writes it."""
+    setup = Setup(**spec["setup"])
+    shape = tuple(spec["input_shape"])
+    if spec["workload"] == "train":
+        from vertebra.bench.training import TrainingOpener
+
+        return TrainingOpener(spec["target"], shape, setup)
+    artifact = spec.get("artifact")
+    return ForwardOpener(
+        spec["target"], shape, setup, Path(spec["folder"]), Path(artifact) if artifact else None
+    )
+
+
+@dataclass
+class Forward:
+    """A forward pass of a batch."""
+
+    session: Session
+    images: NDArray[np.float32]
+    logits: NDArray[np.float32]
+
+    def __post_init__(self) -> None:
+        self._prepared = self.session.prepare(self.images)
+        self.file_bytes = self.session.file_bytes
+
+    def call(self) -> object:
+        """One forward pass."""
+        return self.session.run(self._prepared)
+
+    def parity(self) -> float:
+        """See :class:`Subject`."""
+        import numpy as np
+
+        found = self.session.numpy(self.call())
+        if found.shape != self.logits.shape:
+            raise VertebraError(f"gives {found.shape} where PyTorch gives {self.logits.shape}")
+        if not np.isfinite(found).all():
+            raise VertebraError("gives numbers that are not finite")
+        return float(np.abs(found - self.logits).max() / np.abs(self.logits).max())
+
+    def layers(self) -> list[Mapping[str, Any]]:
+        """See :class:`Subject`."""
+        return [vars(layer) for layer in self.session.layers(self._prepared)]
+
+
+@dataclass
+class ForwardOpener:
+    """Loads what was made for an engine, or builds the network where the engine is PyTorch."""
+
+    target: str
+    shape: tuple[int, ...]
+    setup: Setup
+    folder: Path
+    artifact: Path | None
+
+    def import_engine(self) -> None:
+        """See :class:`Opener`."""
+        import_engine(self.setup)
+        importlib.import_module("numpy")
+        if self.artifact is None:
+            importlib.import_module("vertebra.bench.network")
+
+    def load(self) -> Forward:
+        """See :class:`Opener`."""
+        import numpy as np
+
+        images, logits = np.load(self.folder / IMAGES), np.load(self.folder / LOGITS)
+        what: Any = self.artifact
+        if what is None:
+            from vertebra.bench.network import network
+
+            what = network(self.target, self.shape)
+        return Forward(load(what, self.setup, self.shape), images, logits)

@@ -1,0 +1,92 @@
+"""A step of training as a subject: forward, loss, backward, optimiser, on one random batch."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from vertebra.bench.network import network
+from vertebra.runtime import Setup
+
+# AdamW keeps two numbers a parameter, as most recipes for these networks do.
+OPTIMIZER = "adamw"
+
+
+@dataclass
+class TrainingOpener:
+    """Builds the network and what trains it."""
+
+    target: str
+    shape: tuple[int, ...]
+    setup: Setup
+
+    def import_engine(self) -> None:
+        """See :class:`.subject.Opener`."""
+        importlib.import_module("vertebra.train.optimizer")
+
+    def load(self) -> TrainingStep:
+        """See :class:`.subject.Opener`."""
+        import torch
+
+        torch.set_num_threads(self.setup.threads or 1)
+        return TrainingStep(self.target, self.shape, self.setup)
+
+
+class TrainingStep:
+    """The step; it goes on learning the same batch."""
+
+    def __init__(self, target: str, shape: tuple[int, ...], setup: Setup) -> None:
+        import torch
+        from torch import nn
+
+        from vertebra.nn import Backbone
+        from vertebra.runs.sections import TrainSection
+        from vertebra.train.float32_convs import keep_convs_in_float32
+        from vertebra.train.infer import autocast
+        from vertebra.train.optimizer import make_optimizer
+
+        torch.manual_seed(0)
+        layout = torch.channels_last if setup.layout == "channels_last" else torch.contiguous_format
+        self._device = torch.device(setup.device)
+        net: nn.Module = network(target, shape).train()
+        net = net.to(self._device, memory_format=layout)
+        if setup.precision == "bf16":
+            keep_convs_in_float32(net)
+        self._autocast = autocast(self._device, setup.precision)
+        self._optimizer = make_optimizer(net, TrainSection(optimizer=OPTIMIZER))
+        self._images = torch.randn(shape, device=self._device).contiguous(memory_format=layout)
+        forward = net.forward_train if isinstance(net, Backbone) else net
+        self._forward = torch.compile(forward) if setup.engine == "compile" else forward
+        with self._autocast, torch.no_grad():
+            classes = self._logits()[0].shape[1]
+        self._labels = torch.randint(classes, shape[:1], device=self._device)
+        self.file_bytes = sum(t.numel() * t.element_size() for t in net.state_dict().values())
+
+    def call(self) -> object:
+        """One step."""
+        from torch.nn import functional as F
+
+        self._optimizer.zero_grad(set_to_none=True)
+        with self._autocast:
+            outputs = self._logits()
+        loss = sum(F.cross_entropy(logits.float(), self._labels) for logits in outputs)
+        loss.backward()
+        self._optimizer.step()
+        return loss.item()  # a GPU has finished when this is known
+
+    def parity(self) -> None:
+        """Nothing to compare with."""
+        return
+
+    def layers(self) -> list[Mapping[str, Any]]:
+        """See :class:`.subject.Subject`."""
+        from vertebra.core import VertebraError
+
+        raise VertebraError("time by layer is told of inference only")
+
+    def _logits(self) -> list[Any]:
+        """Those of the network, then of its auxiliary heads."""
+        outputs = self._forward(self._images)
+        return [outputs.logits, *outputs.aux] if hasattr(outputs, "logits") else [outputs]

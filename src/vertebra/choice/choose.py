@@ -1,0 +1,123 @@
+"""From a requirement and the evidence to a choice.
+
+Loads no PyTorch as long as nothing has to be measured.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+
+from vertebra.choice.candidate import Candidate
+from vertebra.choice.choice import Choice, Flip
+from vertebra.choice.explain import conflicting, nearest, noted, others, proposed, why
+from vertebra.choice.facts import Facts, OnData, gather
+from vertebra.choice.flips import Decide, flips, flips_by_images
+from vertebra.choice.gate import gate
+from vertebra.choice.limits import breaks, unknowns
+from vertebra.choice.opinions import opinion
+from vertebra.choice.order import best, front
+from vertebra.choice.recipe import recipe
+from vertebra.choice.requirement import Requirement
+from vertebra.evidence import Evidence
+from vertebra.machine import Machine, describe
+from vertebra.zoo import get
+
+Tell = Callable[[str], None]
+
+
+def choose(
+    requirement: Requirement,
+    evidence: Evidence | None = None,
+    *,
+    machine: Machine | None = None,
+    on_data: OnData | None = None,
+    data: str | None = None,
+    seconds: float = 0.0,
+    tell: Tell = lambda _text: None,
+) -> Choice:
+    """The network to take for a requirement, and why not the others.
+
+    Args:
+        requirement: what is asked.
+        evidence: the store of measurements; the user's own if None.
+        machine: for whose measurements; this one if None.
+        on_data: what is known from the requirement's own images.
+        data: where they are, for the command that trains on them.
+        seconds: time to measure what stands between the evidence and an answer; 0: none.
+        tell: called with one line on each step of measuring.
+
+    Raises:
+        VertebraError: the store cannot be used.
+    """
+    stopped = gate(requirement)
+    if stopped is not None and stopped.stop:
+        return Choice(requirement, stopped)
+    machine, store = machine or describe(), evidence or Evidence()
+    facts = gather(requirement, store, machine, on_data)
+    if seconds > 0:
+        from vertebra.choice.measuring import measure_what_matters
+
+        facts = measure_what_matters(requirement, facts, store, machine, on_data, seconds, tell)
+    choice = answer(requirement, facts)
+    if choice.recommended is None:
+        return choice
+    return replace(choice, advice=recipe(choice, requirement, data=data).to_dict())
+
+
+def answer(requirement: Requirement, facts: Facts) -> Choice:
+    """The choice from facts alone."""
+    facts = replace(facts, candidates=tuple(_asked(facts.candidates, requirement)))
+    some = facts.candidates
+    decide = functools.partial(_decide_again, some)
+    winner = _decide(some, requirement)
+    fits = [one for one in some if may_win(one) and not breaks(one, requirement)]
+    rest = [one for one in some if winner is None or one.model != winner.model]
+    return Choice(
+        requirement=requirement,
+        gate=gate(requirement),
+        recommended=winner,
+        why=tuple(why(winner, requirement)) if winner else (),
+        runner_up=_decide(rest, requirement) if winner else None,
+        front=tuple(front(fits)),
+        why_not=tuple(others(facts, winner, requirement, fits)),
+        nearest=() if winner else tuple(nearest(some, requirement)),
+        flips=tuple(_flips(requirement, winner, some, decide)) if winner else (),
+        conflicts=tuple(conflicting(facts, winner, requirement)),
+        notes=tuple(noted(facts, winner, requirement)),
+        proposals=tuple(proposed(facts, winner, requirement)),
+    )
+
+
+def _flips(
+    requirement: Requirement, winner: Candidate, some: Sequence[Candidate], decide: Decide
+) -> list[Flip]:
+    by_limit = flips(requirement, winner, some, decide)
+    return [*by_limit, *flips_by_images(requirement, winner, decide)]
+
+
+def may_win(candidate: Candidate) -> bool:
+    """What is recommended is always measured, and its numbers are of use."""
+    return candidate.is_measured and not candidate.cost_only
+
+
+def _decide(candidates: Iterable[Candidate], requirement: Requirement) -> Candidate | None:
+    fits = [one for one in candidates if may_win(one) and not breaks(one, requirement)]
+    known = [one for one in fits if not unknowns(one, requirement)]
+    # An accuracy that nobody knows does not hold a limit, but where no other is known it may.
+    return best(known or fits, requirement.prefer, requirement.min_accuracy is not None)
+
+
+def _decide_again(candidates: Sequence[Candidate], requirement: Requirement) -> Candidate | None:
+    """The same for a requirement of other numbers, of which the rules may say something else."""
+    return _decide(_asked(candidates, requirement), requirement)
+
+
+def _asked(candidates: Iterable[Candidate], requirement: Requirement) -> list[Candidate]:
+    """The candidates with what the rules say of them for this requirement."""
+    said: dict[str, float] = {}
+    for one in candidates:
+        if one.model not in said:
+            said[one.model] = opinion(requirement, get(one.model))
+    return [replace(one, opinion=said[one.model]) for one in candidates]

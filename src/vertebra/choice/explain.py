@@ -1,0 +1,190 @@
+"""What a choice says beside the name: evidence for it and against the others, and what is open."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+from vertebra.choice.candidate import Candidate
+from vertebra.choice.facts import EPOCHS, Facts
+from vertebra.choice.limits import AXES, breaks, shown_value, unknowns
+from vertebra.choice.opinions import voices
+from vertebra.choice.order import dominates, merit
+from vertebra.choice.reasons import compared, why_not
+from vertebra.choice.requirement import Requirement
+from vertebra.choice.rules import conflicts, covered
+from vertebra.zoo import get
+
+# How many are named where nothing fits, and where runs are proposed.
+_NEAREST, _RUNS = 3, 3
+
+
+def by_merit(candidates: Iterable[Candidate], requirement: Requirement) -> list[Candidate]:
+    """One of each network, in its best engine by what is known of it, in the order of merit."""
+    enough = requirement.min_accuracy is not None
+
+    def key(one: Candidate) -> tuple[object, ...]:
+        sure = (not breaks(one, requirement), not one.cost_only, one.cost is not None)
+        return (*sure, merit(one, requirement.prefer, enough), one.is_measured)
+
+    ordered = sorted(sorted(candidates, key=lambda one: one.name), key=key, reverse=True)
+    found: dict[str, Candidate] = {}
+    for one in ordered:
+        found.setdefault(one.model, one)
+    return list(found.values())
+
+
+def others(
+    facts: Facts,
+    winner: Candidate | None,
+    requirement: Requirement,
+    fits: Sequence[Candidate],
+) -> Iterator[tuple[Candidate, str]]:
+    """Every network but the winner with one line, those that came nearest first."""
+    for one in by_merit(facts.candidates, requirement):
+        if winner is None or one.model != winner.model:
+            yield one, why_not(one, winner, requirement, fits)
+    yield from facts.ruled_out
+
+
+def why(winner: Candidate, requirement: Requirement) -> Iterator[str]:
+    """The evidence for the winner."""
+    cost, accuracy = winner.cost, winner.accuracy
+    assert cost is not None
+    yield (
+        f"{requirement.percentile} {1e3 * cost.seconds:.3g} ms a call of "
+        f"{requirement.batch_served}, measured on this machine"
+    )
+    if accuracy is None:
+        yield "accuracy unknown: published figures say nothing of a network trained from scratch"
+    else:
+        yield f"{100 * accuracy.value:.1f} % accurate ({_kind(accuracy.kind)}: {accuracy.source})"
+    for axis in AXES:
+        limit, own = getattr(requirement, axis.field), axis.of(winner)
+        if limit is not None and own is not None and axis.field != "latency_ms":
+            yield f"{axis.noun} {shown_value(axis, own)} within {shown_value(axis, limit)}"
+    for verdict in voices(requirement, get(winner.model), "prefers"):
+        yield f"rule {verdict.rule.code}: {verdict.says} ({verdict.rule.source})"
+
+
+def _kind(kind: str) -> str:
+    return {
+        "runs": "trained on this data",
+        "probe": "a linear model on its features of this data",
+        "published": "published, on ImageNet and not on this data",
+    }[kind]
+
+
+def nearest(candidates: Sequence[Candidate], requirement: Requirement) -> Iterator[str]:
+    """Where nothing fits: what breaks the limits least, and which limit to relax."""
+    measured = [one for one in candidates if one.cost is not None and not one.cost_only]
+    if not measured:
+        yield "nothing was measured here yet"
+        return
+    ranked = sorted(
+        {
+            one.model: one for one in sorted(measured, key=_reach(requirement), reverse=True)
+        }.values(),
+        key=_reach(requirement),
+    )
+    for one in ranked[:_NEAREST]:
+        broken = breaks(one, requirement)
+        if broken:
+            limits = "; ".join(str(b) for b in broken)
+            to = "; ".join(
+                f"relax {b.axis.field} to {shown_value(b.axis, b.value)}" for b in broken
+            )
+            yield f"{one.name}: {limits}: {to}"
+        else:
+            missing = ", ".join(axis.noun for axis in unknowns(one, requirement))
+            yield f"{one.name}: may fit, but was not measured here ({missing or 'all of it'})"
+
+
+def _reach(requirement: Requirement) -> Callable[[Candidate], tuple[float, int, str]]:
+    """How far one is from fitting: its worst break, how many there are."""
+
+    def reach(one: Candidate) -> tuple[float, int, str]:
+        broken = breaks(one, requirement)
+        return max((b.share for b in broken), default=0.0), len(broken), one.name
+
+    return reach
+
+
+def conflicting(facts: Facts, winner: Candidate | None, requirement: Requirement) -> Iterator[str]:
+    """Rules that disagree with each other, and rules that a measurement disagrees with."""
+    names = dict.fromkeys(one.model for one in facts.candidates)
+    for conflict in conflicts(requirement, [get(name) for name in names]):
+        yield conflict.says
+    gap = covered(requirement).gap
+    if gap:
+        yield gap
+    if winner is None:
+        return
+    for verdict in voices(requirement, get(winner.model), "against"):
+        yield (
+            f"rule {verdict.rule.code} advises against {winner.model} ({verdict.says}), and the "
+            f"evidence speaks for it"
+        )
+    for one in by_merit(facts.candidates, requirement):
+        if one.is_measured and dominates(winner, one):
+            for verdict in voices(requirement, get(one.model), "prefers"):
+                if verdict.rule.answers:
+                    yield (
+                        f"rule {verdict.rule.code} prefers {one.model}; by what was measured "
+                        f"{winner.name} is {compared(winner, one)}"
+                    )
+
+
+def noted(facts: Facts, winner: Candidate | None, requirement: Requirement) -> Iterator[str]:
+    """What the user should know of the evidence."""
+    measured = {one.model for one in facts.candidates if one.is_measured}
+    total = {one.model for one in facts.candidates}
+    yield f"{len(measured)} of {len(total)} networks were measured on this machine"
+    for (engine, precision, layout), model in facts.models.items():
+        yield (
+            f"what was not measured in {engine} {precision} ({layout}) is predicted from "
+            f"{model.networks} networks; such predictions err by {100 * model.error:.0f} % in half "
+            f"of the cases"
+        )
+    if winner and winner.accuracy and winner.accuracy.kind == "published":
+        yield "accuracy is ImageNet's: another data set's order of networks may differ"
+        if winner.precision != "fp32":
+            yield f"{winner.precision} is taken to be as accurate as fp32; measure it on your data"
+        if requirement.domain == "far":
+            yield "far from photographs ImageNet's accuracy says less: probe the features instead"
+    if requirement.hours is not None and winner and winner.hours is not None:
+        epochs = EPOCHS[requirement.pretrained]
+        yield (
+            f"hours of training are an estimate: {epochs} passes over the images, each image three "
+            f"forward passes in eager fp32"
+        )
+    if requirement.hours is not None and requirement.gpus:
+        yield "hours of training on a GPU are not known here, so they limit nothing"
+    if winner is not None:
+        better = [
+            one
+            for one in by_merit(facts.candidates, requirement)
+            if not one.is_measured
+            and one.cost is not None
+            and not breaks(one, requirement)
+            and merit(one, requirement.prefer, False) > merit(winner, requirement.prefer, False)
+        ]
+        for one in better[:_NEAREST]:
+            assert one.cost is not None
+            yield (
+                f"{one.name} may be the better choice and is not measured: predicted "
+                f"{1e3 * one.cost.seconds:.3g} ms"
+            )
+
+
+def proposed(facts: Facts, winner: Candidate | None, requirement: Requirement) -> Iterator[str]:
+    """Commands that would settle what is not known."""
+    ranked = [one for one in by_merit(facts.candidates, requirement) if not one.cost_only]
+    if winner is None or not winner.is_measured:
+        names = " ".join(one.model for one in ranked[:_RUNS])
+        if names and not any(one.is_measured for one in ranked):
+            yield f"vertebra bench {names}"
+    if winner is not None and winner.rank >= 2:
+        fitting = [one for one in ranked if not breaks(one, requirement)]
+        for one in fitting[:_RUNS]:
+            weights = f" --weights {one.weights}" if one.weights else ""
+            yield f"vertebra train DATA --model {one.model}{weights}"

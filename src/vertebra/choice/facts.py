@@ -1,0 +1,269 @@
+"""Everything that could be chosen, with what the catalogue and the store know of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from vertebra.choice.candidate import Accuracy, Candidate, Cost
+from vertebra.choice.cost_model import CostModel, Example, fit
+from vertebra.choice.licences import accepts, licence_of
+from vertebra.choice.requirement import Requirement
+from vertebra.core import VertebraError
+from vertebra.evidence import Evidence, Measurement, Published
+from vertebra.machine import Machine
+from vertebra.zoo import Architecture, get, list_models
+
+# Sides below which images are small, and networks made for them are meant.
+SMALL = 64
+# Passes over the images of a run whose hours are told: fine-tuning, and from scratch.
+EPOCHS = {True: 20, False: 100}
+# A step is a forward pass and a backward pass of twice its products.
+_PASSES = 3
+# What published figures have where no weights can be loaded.
+_NO_WEIGHTS = ("paper", "release")
+_FEATURE_MAPS = 3
+_BYTES = {"fp32": 4, "bf16": 2, "fp16": 2, "int8": 1}
+
+
+@dataclass(frozen=True)
+class OnData:
+    """What is known from the requirement's own images: by model its accuracy and its LogME."""
+
+    accuracies: Mapping[str, Accuracy] = field(default_factory=dict)
+    logme: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Facts:
+    """The candidates; what was ruled out beforehand, with the reason; the models of cost used."""
+
+    candidates: tuple[Candidate, ...]
+    ruled_out: tuple[tuple[Candidate, str], ...]
+    models: Mapping[tuple[str, str, str], CostModel]
+
+
+def gather(
+    requirement: Requirement, evidence: Evidence, machine: Machine, on_data: OnData | None = None
+) -> Facts:
+    """Every network of the catalogue in every allowed engine of which something is known."""
+    on_data = on_data or OnData()
+    measured = _measured(requirement, evidence, machine)
+    models = {
+        setting: model
+        for setting, some in _by_setting(measured).items()
+        if (model := fit([_example(m) for m in some])) is not None
+    }
+    found: list[Candidate] = []
+    ruled_out: list[tuple[Candidate, str]] = []
+    for name in _names(requirement):
+        architecture = get(name)
+        base = _base(architecture, requirement, on_data)
+        why_not = _unsuitable(architecture, requirement, base)
+        if why_not:
+            ruled_out.append((base, why_not))
+            continue
+        own = [m for m in measured if m.model == name]
+        found += _costed(base, architecture, requirement, own, models)
+    return Facts(tuple(found), tuple(ruled_out), models)
+
+
+def _names(requirement: Requirement) -> list[str]:
+    """Networks for images of this size: those made for small ones only where images are small."""
+    small = requirement.input_size is not None and requirement.input_size <= SMALL
+    return [
+        name
+        for name in list_models(exclude=requirement.exclude)
+        if (get(name).input_size[1] <= SMALL) == small
+    ]
+
+
+def _base(architecture: Architecture, requirement: Requirement, on_data: OnData) -> Candidate:
+    """The network before any engine is meant."""
+    weights = usable_weights(architecture, requirement)
+    accuracy = on_data.accuracies.get(architecture.name)
+    if accuracy is None and weights is not None and weights.top1 is not None:
+        accuracy = Accuracy(weights.top1, "published", f"{weights.weights}: {weights.source}")
+    return Candidate(
+        model=architecture.name,
+        family=architecture.family,
+        params=architecture.params - architecture.aux_params,
+        gmacs=architecture.macs / 1e9,
+        engine="",
+        precision="",
+        weights=weights.weights if weights else None,
+        accuracy=accuracy,
+        logme=on_data.logme.get(architecture.name),
+    )
+
+
+def usable_weights(architecture: Architecture, requirement: Requirement) -> Published | None:
+    """The most accurate weights that can be loaded, at the catalogue's size, under a licence that
+    is accepted; None where there are none, or none are to be had.
+    """
+    if not requirement.pretrained:
+        return None
+    some = [
+        row
+        for row in architecture.published
+        if row.weights not in _NO_WEIGHTS
+        and row.top1 is not None
+        and row.crop == architecture.input_size[1]
+        and accepts(requirement.licence, licence_of(row, architecture.name))
+    ]
+    return max(some, key=lambda row: row.top1 or 0.0, default=None)
+
+
+def _unsuitable(
+    architecture: Architecture, requirement: Requirement, base: Candidate
+) -> str | None:
+    """Why the network cannot be meant at all; None where it can."""
+    if requirement.must_features:
+        reductions = {reduction for _, reduction in architecture.stages}
+        if len(reductions) < _FEATURE_MAPS:
+            return "gives maps of one resolution only, and several are asked for"
+    if requirement.pretrained and base.weights is None and base.accuracy is None:
+        licence = " under a licence that is accepted" if requirement.licence else ""
+        return f"no weights are published{licence} that could be loaded at its size"
+    return None
+
+
+def _measured(requirement: Requirement, evidence: Evidence, machine: Machine) -> list[Measurement]:
+    """What was measured here under the conditions that the requirement means."""
+    threads = requirement.threads or machine.cores
+    return [
+        m
+        for m in evidence.measurements(machine=machine.fingerprint, workload="stream")
+        if m.conditions.threads == threads
+        and m.conditions.batch == requirement.batch_served
+        and m.conditions.device == requirement.device
+        and _is_listed_as(m)
+    ]
+
+
+def _is_listed_as(measurement: Measurement) -> bool:
+    """Whether what was measured is the catalogue's network of that name at its own size."""
+    try:
+        return get(measurement.model).fingerprint == measurement.conditions.fingerprint
+    except VertebraError:  # another library's, or a user's own
+        return False
+
+
+def _by_setting(
+    measured: Iterable[Measurement],
+) -> dict[tuple[str, str, str], list[Measurement]]:
+    found: dict[tuple[str, str, str], list[Measurement]] = {}
+    for m in measured:
+        found.setdefault(setting_of(m), []).append(m)
+    return found
+
+
+def setting_of(measurement: Measurement) -> tuple[str, str, str]:
+    """(engine, precision, layout)."""
+    conditions = measurement.conditions
+    return conditions.engine, conditions.precision, conditions.layout
+
+
+def _example(measurement: Measurement) -> Example:
+    architecture = get(measurement.model)
+    return Example(architecture.name, architecture.family, architecture.work, measurement.p50)
+
+
+def _costed(
+    base: Candidate,
+    architecture: Architecture,
+    requirement: Requirement,
+    own: Sequence[Measurement],
+    models: Mapping[tuple[str, str, str], CostModel],
+) -> Iterator[Candidate]:
+    """The network in each allowed engine: as measured, else as predicted; else without a cost."""
+    settings = {setting_of(m): m for m in own}
+    allowed = [s for s in {**dict.fromkeys(models), **settings} if _is_allowed(s, requirement)]
+    hours = _hours(architecture, requirement, settings, models)
+    for engine, precision, layout in allowed:
+        setting = (engine, precision, layout)
+        cost, cost_only = (
+            _predicted(architecture, requirement, setting, models),
+            precision == "int8",
+        )
+        if setting in settings:
+            cost, cost_only = (
+                _as_measured(settings[setting], requirement),
+                settings[setting].cost_only,
+            )
+        if cost is not None:
+            yield replace(
+                base,
+                engine=engine,
+                precision=precision,
+                layout=layout,
+                cost=cost,
+                hours=hours,
+                cost_only=cost_only,
+            )
+    if not allowed:
+        engines, precisions = requirement.engines or ("eager",), requirement.precisions or ("fp32",)
+        yield replace(base, engine=engines[0], precision=precisions[0], hours=hours)
+
+
+def _is_allowed(setting: tuple[str, str, str], requirement: Requirement) -> bool:
+    engine, precision, _ = setting
+    return (requirement.engines is None or engine in requirement.engines) and (
+        requirement.precisions is None or precision in requirement.precisions
+    )
+
+
+def _as_measured(measurement: Measurement, requirement: Requirement) -> Cost | None:
+    """None where the percentile that is asked for was not measured."""
+    seconds = getattr(measurement, requirement.percentile)
+    if seconds is None:
+        return None
+    low, high = measurement.interval
+    margin = max(measurement.floor, (high - low) / 2 / measurement.p50)
+    return Cost(
+        seconds=seconds,
+        images_per_second=measurement.images_per_second,
+        memory=measurement.memory,
+        file=measurement.file,
+        margin=margin,
+    )
+
+
+def _predicted(
+    architecture: Architecture,
+    requirement: Requirement,
+    setting: tuple[str, str, str],
+    models: Mapping[tuple[str, str, str], CostModel],
+) -> Cost | None:
+    """By the model of the setting; only of medians, and not of memory."""
+    if setting not in models or requirement.percentile != "p50":
+        return None
+    seconds = models[setting].seconds(architecture.work)
+    params = architecture.params - architecture.aux_params
+    return Cost(
+        seconds=seconds,
+        images_per_second=requirement.batch_served / seconds,
+        memory=None,
+        file=params * _BYTES[setting[1]],
+        error=models[setting].error,
+    )
+
+
+def _hours(
+    architecture: Architecture,
+    requirement: Requirement,
+    settings: Mapping[tuple[str, str, str], Measurement],
+    models: Mapping[tuple[str, str, str], CostModel],
+) -> float | None:
+    """Of training on this CPU, from a forward pass in PyTorch; None where that is not known."""
+    if requirement.gpus or requirement.images is None:
+        return None
+    eager = ("eager", "fp32", "contiguous")
+    if eager in settings:
+        forward = settings[eager].p50
+    elif eager in models:
+        forward = models[eager].seconds(architecture.work)
+    else:
+        return None
+    images = requirement.images * EPOCHS[requirement.pretrained]
+    return images * _PASSES * forward / requirement.batch_served / 3600

@@ -1,0 +1,98 @@
+"""What would change the answer: the nearest limits at which another network wins."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from vertebra.choice.candidate import Candidate
+from vertebra.choice.choice import Flip
+from vertebra.choice.limits import AXES, Axis, shown_value
+from vertebra.choice.requirement import Requirement
+
+Decide = Callable[[Requirement], Candidate | None]
+
+# Numbers of images at which taught rows begin or end.
+_ROWS = (1_000, 10_000, 50_000, 100_000, 1_000_000)
+# Limits whose change is told; arithmetic and size follow from the network alone.
+_TOLD = ("latency_ms", "throughput", "memory_mb", "file_mb", "hours", "min_accuracy")
+
+
+def flips(
+    requirement: Requirement,
+    winner: Candidate,
+    candidates: Sequence[Candidate],
+    decide: Decide,
+) -> list[Flip]:
+    """For each limit the nearest value, stricter and looser, at which ``decide`` answers anew."""
+    found = []
+    for axis in AXES:
+        if axis.field not in _TOLD:
+            continue
+        found += _stricter(axis, requirement, winner, decide)
+        if getattr(requirement, axis.field) is not None:
+            found += _looser(axis, requirement, winner, candidates, decide)
+    return found
+
+
+def _stricter(
+    axis: Axis, requirement: Requirement, winner: Candidate, decide: Decide
+) -> list[Flip]:
+    """Just beyond what the winner has; nothing in between can change the answer."""
+    own = axis.of(winner)
+    if own is None or own <= 0:
+        return []
+    limit = own * (1 - 1e-9) if axis.most else own * (1 + 1e-9)
+    if axis.field == "min_accuracy" and limit > 1:
+        return []
+    becomes = decide(_with(requirement, axis, limit))
+    word = "below" if axis.most else "above"
+    return [_flip(axis, own, becomes, f"{axis.noun} limit {word} {shown_value(axis, own)}")]
+
+
+def _looser(
+    axis: Axis,
+    requirement: Requirement,
+    winner: Candidate,
+    candidates: Sequence[Candidate],
+    decide: Decide,
+) -> list[Flip]:
+    """The nearest value of another candidate, beyond the limit, at which another one wins."""
+    limit = getattr(requirement, axis.field)
+    values = {value for one in candidates if (value := axis.of(one)) is not None}
+    beyond = sorted(v for v in values if (v > limit if axis.most else 0 < v < limit))
+    for value in beyond if axis.most else reversed(beyond):
+        becomes = decide(_with(requirement, axis, value))
+        if becomes is not None and becomes.model != winner.model:
+            text = f"{axis.noun} limit of {shown_value(axis, value)}"
+            return [_flip(axis, value, becomes, text)]
+    return []
+
+
+def _with(requirement: Requirement, axis: Axis, limit: float) -> Requirement:
+    changed: dict[str, Any] = {axis.field: limit}
+    return replace(requirement, **changed)
+
+
+def _flip(axis: Axis, value: float, becomes: Candidate | None, text: str) -> Flip:
+    return Flip(
+        axis.field, value, becomes, f"{text}: {becomes.name if becomes else 'nothing fits'}"
+    )
+
+
+def flips_by_images(requirement: Requirement, winner: Candidate, decide: Decide) -> list[Flip]:
+    """The nearest numbers of images, fewer and more, at which the rules have another one win."""
+    images = requirement.images
+    if images is None:
+        return []
+    found = []
+    fewer = [n - 1 for n in reversed(_ROWS) if n <= images and n > (requirement.classes or 1)]
+    for numbers in (fewer, [n for n in _ROWS if n > images]):
+        for number in numbers:
+            becomes = decide(replace(requirement, images=number))
+            if becomes is not None and becomes.model != winner.model:
+                text = f"{'at most' if number < images else 'from'} {number} images: {becomes.name}"
+                found.append(Flip("images", float(number), becomes, text))
+                break
+    return found

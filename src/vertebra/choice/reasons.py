@@ -1,0 +1,138 @@
+"""Why not this one: a line of evidence for every network that is not recommended."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from vertebra.choice.candidate import Candidate
+from vertebra.choice.limits import AXES, Axis, breaks
+from vertebra.choice.opinions import voices
+from vertebra.choice.order import RATES, RULE_WORTH, dominates, merit
+from vertebra.choice.requirement import Requirement
+from vertebra.zoo import get
+
+# On what one can be better than another: (words of more, words of less is better, value).
+_ACCURACY = next(axis for axis in AXES if axis.field == "min_accuracy")
+_COMPARED = ("latency_ms", "memory_mb", "file_mb", "params_m")
+
+
+def why_not(
+    candidate: Candidate,
+    winner: Candidate | None,
+    requirement: Requirement,
+    fits: Sequence[Candidate],
+) -> str:
+    """One line on why ``candidate`` is not what is recommended.
+
+    Args:
+        candidate: its model's best engine, by what is known.
+        winner: what is recommended; None where nothing is.
+        requirement: what was asked.
+        fits: all measured candidates within the limits.
+    """
+    if candidate.cost_only:
+        return "int8 calibrated on random images: its cost is known and its accuracy is not"
+    broken = breaks(candidate, requirement)
+    if broken:
+        guess = "" if _is_sure(broken[0].axis, candidate) else f" ({_prediction(candidate)})"
+        return f"{broken[0]}{guess}"
+    if candidate.cost is None:
+        return "unmeasured, and too little was measured here to predict it"
+    if not candidate.is_measured:
+        return f"unmeasured: {_prediction(candidate)}"
+    better = [other for other in fits if dominates(other, candidate)]
+    if better:
+        best = (
+            winner if winner in better else max(better, key=lambda c: merit(c, "balanced", False))
+        )
+        return f"dominated by {best.name}: {compared(best, candidate)}" if best else ""
+    if winner is None:
+        return "nothing is recommended"
+    return _beaten(candidate, winner, requirement)
+
+
+def _is_sure(axis: Axis, candidate: Candidate) -> bool:
+    return candidate.is_measured or axis.field in ("gmacs", "params_m", "min_accuracy")
+
+
+def _prediction(candidate: Candidate) -> str:
+    assert candidate.cost is not None
+    error = candidate.cost.error or 0.0
+    told = f"predicted {1e3 * candidate.cost.seconds:.3g} ms"
+    return f"{told}, such predictions err by {100 * error:.0f} %"
+
+
+def compared(one: Candidate, other: Candidate) -> str:
+    """How ``one`` is better or worse than ``other``, in words."""
+    parts = []
+    if one.accuracy and other.accuracy and one.rank == other.rank:
+        points = 100 * (one.accuracy.value - other.accuracy.value)
+        parts.append(_points(points))
+    parts += [part for part in (_part(axis, one, other) for axis in AXES) if part]
+    return ", ".join(parts) or "equal in all that is known"
+
+
+def _points(points: float) -> str:
+    if abs(points) < 0.05:
+        return "as accurate"
+    return f"{abs(points):.1f} points {'more' if points > 0 else 'less'} accurate"
+
+
+def _part(axis: Axis, one: Candidate, other: Candidate) -> str | None:
+    if axis.field not in _COMPARED:
+        return None
+    ours, theirs = axis.of(one), axis.of(other)
+    if ours is None or theirs is None or not ours or not theirs:
+        return None
+    ratio = ours / theirs
+    noun = {
+        "latency_ms": "time",
+        "memory_mb": "memory",
+        "file_mb": "file",
+        "params_m": "parameters",
+    }
+    noise = max(_margin(one), _margin(other)) if axis.field == "latency_ms" else 0.005
+    if abs(ratio - 1) <= noise:
+        return f"equal {noun[axis.field]}"
+    return f"{ratio:.2f} times the {noun[axis.field]}"
+
+
+def _margin(candidate: Candidate) -> float:
+    return candidate.cost.margin if candidate.cost else 0.0
+
+
+def _beaten(candidate: Candidate, winner: Candidate, requirement: Requirement) -> str:
+    """On the front as the winner is, but of less merit."""
+    if candidate.rank > winner.rank:
+        kinds = {"published": "ImageNet", "unknown": "nothing", "probe": "a probe", "runs": "runs"}
+        known = kinds[candidate.accuracy.kind if candidate.accuracy else "unknown"]
+        return f"its accuracy is told by {known} only; {winner.model}'s by stronger evidence"
+    text = compared(candidate, winner)
+    if requirement.min_accuracy is not None and candidate.accuracy:
+        return (
+            f"accurate enough as {winner.model} is, and {text}: the smallest that passes is taken"
+        )
+    if candidate.accuracy is None:
+        rules = f"{candidate.opinion:+.2f} beside {winner.opinion:+.2f}"
+        return f"accuracy unknown; the rules speak less for it ({rules}): {text}"
+    rate = 100 * RATES[requirement.prefer]
+    rules = _by_rules(candidate, winner, requirement)
+    return f"{text}: a doubling of the time has to bring {rate:.2g} points{rules}"
+
+
+def _by_rules(candidate: Candidate, winner: Candidate, requirement: Requirement) -> str:
+    """Where it is the rules that decide between two, which ones."""
+    without = [merit_without_rules(one, requirement) for one in (candidate, winner)]
+    if without[0] <= without[1]:
+        return ""
+    against = voices(requirement, get(candidate.model), "against")
+    prefer = voices(requirement, get(winner.model), "prefers")
+    said = [v.rule.code for v in (*against, *prefer)]
+    return f"; the rules decide ({', '.join(said)}), worth at most {100 * RULE_WORTH:.0f} points"
+
+
+def merit_without_rules(candidate: Candidate, requirement: Requirement) -> tuple[float, ...]:
+    """Its merit did no rule speak."""
+    enough = requirement.min_accuracy is not None
+    return merit(replace(candidate, opinion=0.0), requirement.prefer, enough)

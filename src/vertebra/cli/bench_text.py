@@ -1,0 +1,121 @@
+"""What ``vertebra bench`` prints."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from vertebra.cli import output
+
+if TYPE_CHECKING:
+    from vertebra.bench import Cell, Outcome
+    from vertebra.bench.compare import Compared
+    from vertebra.evidence import Measurement
+
+
+def document(outcome: Outcome) -> dict[str, Any]:
+    """The answer as plain data."""
+    return {
+        "schema": "vertebra.bench/1",
+        "measurements": [m.to_dict() for m in [*outcome.known, *outcome.measurements]],
+        "unavailable": [{"cell": str(cell), "why": why} for cell, why in outcome.unavailable],
+        "unmeasurable": [{"cell": str(cell), "why": why} for cell, why in outcome.unmeasurable],
+    }
+
+
+def print_outcome(outcome: Outcome, wanted: Sequence[Cell]) -> None:
+    """A row a measurement, in the order asked for; then what cannot be had, and why."""
+    found = [*outcome.known, *outcome.measurements]
+    order = {_of_cell(cell): place for place, cell in enumerate(wanted)}
+    found.sort(key=lambda m: order.get(_of(m), len(order)))
+    if found:
+        _table(found)
+    for cell, why in outcome.unavailable:
+        output.line(f"unavailable: {cell}: {why}")
+    for warning in dict.fromkeys(w for m in found for w in m.warnings):
+        output.notice(f"warning: {warning}")
+    if any(m.cost_only for m in found):
+        output.notice("int8 was calibrated on random images: its cost holds, its answers do not")
+
+
+def _of(m: Measurement) -> tuple[object, ...]:
+    c = m.conditions
+    return m.model, c.input_shape, c.engine, c.precision, c.layout, c.workload
+
+
+def _of_cell(cell: Cell) -> tuple[object, ...]:
+    s = cell.setup
+    return cell.target, cell.input_shape, s.engine, s.precision, s.layout, cell.workload
+
+
+def _table(found: Sequence[Measurement]) -> None:
+    from vertebra.report.words import size
+
+    with_p99 = any(m.p99 is not None for m in found)
+    first = {}
+    for m in found:
+        first.setdefault((m.model, m.conditions.batch, m.conditions.workload), m)
+    columns = ["model", "engine", "precision", "batch", "p50 ms", "99 % interval", "p90 ms"]
+    columns += ["p99 ms"] if with_p99 else []
+    columns += ["images/s", "times", "memory", "file", "load s", "first s"]
+    rows = []
+    for m in found:
+        c = m.conditions
+        layout = " cl" if c.layout == "channels_last" else ""
+        base = first[m.model, c.batch, c.workload]
+        row = [m.model, f"{c.engine}{layout}", c.precision + ("*" if m.cost_only else "")]
+        row += [str(c.batch), _ms(m.p50), f"{_ms(m.interval[0])}-{_ms(m.interval[1])}", _ms(m.p90)]
+        row += [_ms(m.p99) if m.p99 is not None else "-"] if with_p99 else []
+        row += [f"{m.images_per_second:.1f}", f"{base.p50 / m.p50:.2f}", size(m.memory)]
+        row += [size(m.file), f"{m.load:.2f}", f"{m.first:.2f}"]
+        rows.append(row)
+    output.table(columns, rows, text=3)
+    floor = max(m.floor for m in found)
+    output.line(f"noise floor {100 * floor:.1f} %: no smaller difference is one")
+
+
+def print_layers(outcome: Outcome) -> None:
+    """The twenty layers of each that take longest."""
+
+    for m in [*outcome.known, *outcome.measurements]:
+        some = sorted(m.extra.get("layers", ()), key=lambda row: -row["seconds"])
+        total = sum(row["seconds"] for row in some) or 1.0
+        output.line()
+        output.line(
+            f"{m.model} {m.conditions.engine} {m.conditions.precision}, by its own profiler"
+        )
+        rows = [
+            [row["name"], row["kind"], _ms(row["seconds"]), f"{100 * row['seconds'] / total:.1f} %"]
+            for row in some[:20]
+        ]
+        output.table(["layer", "kind", "ms", "share"], rows, text=2)
+
+
+def print_compared(both: Sequence[Compared], lonely: Sequence[str]) -> None:
+    """Ratios of what both files have."""
+    rows = []
+    for one in both:
+        r = one.ratio
+        verdict = "-" if not r.differs else "slower" if r.value > 1 else "faster"
+        rows.append(
+            [
+                one.name,
+                verdict,
+                _ms(one.before.p50),
+                _ms(one.after.p50),
+                f"{r.value:.3f}",
+                f"{r.low:.3f}-{r.high:.3f}",
+                f"{100 * r.floor:.1f} %",
+            ]
+        )
+    columns = ["cell", "verdict", "before ms", "after ms", "ratio", "99 % interval", "floor"]
+    output.table(columns, rows, text=2)
+    if any(one.other_machine for one in both):
+        output.notice("some were measured on different machines, which the ratio then compares too")
+    for name in lonely:
+        output.notice(f"only in one file: {name}")
+
+
+def _ms(seconds: float) -> str:
+    milliseconds = 1e3 * seconds
+    return f"{milliseconds:.3f}" if milliseconds < 10 else f"{milliseconds:.2f}"
