@@ -8,7 +8,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from vertebra.bench.measure import Outcome, measure, run
+    from vertebra.bench.measuring import Outcome, measure, run
     from vertebra.bench.plan import WORKLOADS, Cell, cells
     from vertebra.bench.statistics import LEAST_CALLS, Estimate, Ratio
 
@@ -17,11 +17,11 @@ _WHERE = {
     "WORKLOADS": "plan",
     "Cell": "plan",
     "Estimate": "statistics",
-    "Outcome": "measure",
+    "Outcome": "measuring",
     "Ratio": "statistics",
     "cells": "plan",
-    "measure": "measure",
-    "run": "measure",
+    "measure": "measuring",
+    "run": "measuring",
 }
 
 __all__ = [

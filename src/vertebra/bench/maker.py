@@ -11,7 +11,9 @@ from typing import Any
 from vertebra.bench.answering import Answer, answer_orders
 from vertebra.bench.subject import IMAGES, LOGITS
 from vertebra.core import VertebraError
-from vertebra.runtime import Setup
+from vertebra.runtime import Setup, export_onnx, precision_on_disk
+from vertebra.runtime import make as make_artifact
+from vertebra.runtime.setup import checked_shape
 
 
 def make(target: str, input_shape: list[int], setups: list[dict[str, Any]], folder: str) -> Answer:
@@ -26,10 +28,8 @@ def make(target: str, input_shape: list[int], setups: list[dict[str, Any]], fold
 
     from vertebra.bench.network import network
     from vertebra.core import rng
-    from vertebra.runtime import make as make_artifact
-    from vertebra.runtime import needs_artifact
 
-    here, shape = Path(folder), tuple(input_shape)
+    here, shape = Path(folder), checked_shape(input_shape)
     net = network(target, shape)
     images = rng(0, "bench", "images").normal(size=shape).astype(np.float32)
     with torch.inference_mode():

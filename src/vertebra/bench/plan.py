@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -75,10 +75,10 @@ class Cell:
 
 def cells(
     targets: Sequence[str],
-    engines: Iterable[str] = ("eager",),
-    precisions: Iterable[str] = ("fp32",),
-    batches: Iterable[int] = (1,),
-    layouts: Iterable[str] = ("contiguous",),
+    engines: Sequence[str] = ("eager",),
+    precisions: Sequence[str] = ("fp32",),
+    batches: Sequence[int] = (1,),
+    layouts: Sequence[str] = ("contiguous",),
     threads: int | None = None,
     device: str = "cpu",
     image_size: int | None = None,
@@ -90,9 +90,8 @@ def cells(
     Raises:
         VertebraError: a name is unknown, or a number cannot be.
     """
-    batches, layouts, engines, precisions = map(list, (batches, layouts, engines, precisions))
-    _check(targets, batches, layouts, workload, rate)
-    found = []
+    _check(targets, batches, workload, rate)
+    found: list[Cell] = []
     for target in dict.fromkeys(targets):
         size, fingerprint = identity(target, image_size)
         for batch, engine, precision, layout in itertools.product(
@@ -104,8 +103,10 @@ def cells(
                 continue
             setup = Setup(engine, precision, layout, threads, device)
             own = {"rate": f"{rate:g}"} if rate else {}
-            found.append(Cell(target, fingerprint, (batch, *size), setup, workload, own))
-    return list(dict.fromkeys(found))
+            cell = Cell(target, fingerprint, (batch, *size), setup, workload, own)
+            if cell not in found:  # an engine may have been named twice
+                found.append(cell)
+    return found
 
 
 def unsuited(cell: Cell) -> str | None:
@@ -151,7 +152,6 @@ def _is_listed(target: str) -> bool:
 def _check(
     targets: Sequence[str],
     batches: Sequence[int],
-    layouts: Sequence[str],
     workload: str,
     rate: float | None,
 ) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from vertebra.core import VertebraError
 from vertebra.runtime import Session, Setup, import_engine, load
+from vertebra.runtime.setup import Shape, checked_shape
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,6 +24,7 @@ class Subject(Protocol):
     """Something that can be called again and again."""
 
     file_bytes: int
+    load_seconds: float
 
     def call(self) -> object:
         """Once, until the result is there."""
@@ -47,7 +49,7 @@ class Opener(Protocol):
 def opener(spec: Mapping[str, Any]) -> Opener:
     """The way to the subject of a spec, as :meth:`.plan.Cell.spec` writes it."""
     setup = Setup(**spec["setup"])
-    shape = tuple(spec["input_shape"])
+    shape = checked_shape(spec["input_shape"])
     if spec["workload"] == "train":
         from vertebra.bench.training import TrainingOpener
 
@@ -69,6 +71,7 @@ class Forward:
     def __post_init__(self) -> None:
         self._prepared = self.session.prepare(self.images)
         self.file_bytes = self.session.file_bytes
+        self.load_seconds = self.session.load_seconds
 
     def call(self) -> object:
         """One forward pass."""
@@ -95,7 +98,7 @@ class ForwardOpener:
     """Loads what was made for an engine, or builds the network where the engine is PyTorch."""
 
     target: str
-    shape: tuple[int, ...]
+    shape: Shape
     setup: Setup
     folder: Path
     artifact: Path | None

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import importlib
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from vertebra.bench.network import network
 from vertebra.runtime import Setup
+from vertebra.runtime.setup import Shape
 
 # AdamW keeps two numbers a parameter, as most recipes for these networks do.
 OPTIMIZER = "adamw"
@@ -19,7 +21,7 @@ class TrainingOpener:
     """Builds the network and what trains it."""
 
     target: str
-    shape: tuple[int, ...]
+    shape: Shape
     setup: Setup
 
     def import_engine(self) -> None:
@@ -30,14 +32,19 @@ class TrainingOpener:
         """See :class:`.subject.Opener`."""
         import torch
 
-        torch.set_num_threads(self.setup.threads or 1)
-        return TrainingStep(self.target, self.shape, self.setup)
+        torch.set_num_threads(self.setup.thread_count)
+        start = time.perf_counter()
+        step = TrainingStep(self.target, self.shape, self.setup)
+        step.load_seconds = time.perf_counter() - start
+        return step
 
 
 class TrainingStep:
     """The step; it goes on learning the same batch."""
 
-    def __init__(self, target: str, shape: tuple[int, ...], setup: Setup) -> None:
+    load_seconds = 0.0
+
+    def __init__(self, target: str, shape: Shape, setup: Setup) -> None:
         import torch
         from torch import nn
 
@@ -51,7 +58,7 @@ class TrainingStep:
         layout = torch.channels_last if setup.layout == "channels_last" else torch.contiguous_format
         self._device = torch.device(setup.device)
         net: nn.Module = network(target, shape).train()
-        net = net.to(self._device, memory_format=layout)
+        net = net.to(self._device).to(memory_format=layout)
         if setup.precision == "bf16":
             keep_convs_in_float32(net)
         self._autocast = autocast(self._device, setup.precision)
@@ -66,13 +73,15 @@ class TrainingStep:
 
     def call(self) -> object:
         """One step."""
+        import torch
         from torch.nn import functional as F
 
         self._optimizer.zero_grad(set_to_none=True)
         with self._autocast:
             outputs = self._logits()
-        loss = sum(F.cross_entropy(logits.float(), self._labels) for logits in outputs)
-        loss.backward()
+        losses = [F.cross_entropy(logits.float(), self._labels) for logits in outputs]
+        loss = torch.stack(losses).sum()
+        torch.autograd.backward(loss)
         self._optimizer.step()
         return loss.item()  # a GPU has finished when this is known
 

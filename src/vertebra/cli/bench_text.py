@@ -52,7 +52,7 @@ def _table(found: Sequence[Measurement]) -> None:
     from vertebra.report.words import size
 
     with_p99 = any(m.p99 is not None for m in found)
-    first = {}
+    first: dict[tuple[object, ...], Measurement] = {}
     for m in found:
         first.setdefault((m.model, m.conditions.batch, m.conditions.workload), m)
     columns = ["model", "engine", "precision", "batch", "p50 ms", "99 % interval", "p90 ms"]

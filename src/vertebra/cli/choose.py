@@ -74,7 +74,7 @@ def command(
     from vertebra.choice import Requirement, choose
     from vertebra.evidence import Evidence
 
-    given = {
+    given: dict[str, Any] = {
         "kind": kind,
         "images": images,
         "classes": classes,

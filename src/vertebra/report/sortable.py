@@ -34,12 +34,17 @@ class Sortable:
     def _ranks(self, column: int) -> list[int]:
         values = [row[column][1] for row in self.rows]
         known = [row for row, value in enumerate(values) if value is not None]
-        known.sort(key=lambda row: values[row], reverse=column in self.descending)
+        known.sort(key=lambda row: _key(values[row]), reverse=column in self.descending)
         unknown = [row for row, value in enumerate(values) if value is None]
         ranks = [0] * len(values)
         for place, row in enumerate([*known, *unknown]):
             ranks[row] = place
         return ranks
+
+
+def _key(value: float | str | None) -> tuple[float, str]:
+    """Numbers before words, should a column hold both."""
+    return (0.0, value) if isinstance(value, str) else (value or 0.0, "")
 
 
 def sortable(

@@ -1,0 +1,224 @@
+"""Measuring for real: small networks in every engine that is installed, each in its own process."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from vertebra.bench import cells, measure, run
+from vertebra.bench.compare import compare
+from vertebra.core import VertebraError
+from vertebra.evidence import Evidence
+from vertebra.machine import describe
+from vertebra.runtime import version
+from vertebra.zoo import get
+
+ENGINES = ("eager", "onnxruntime", "openvino")
+
+
+@pytest.fixture(autouse=True)
+def _any_noise(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is tested here holds on a busy machine as well."""
+    monkeypatch.setattr("vertebra.bench.measuring.WORST_FLOOR", 1e9)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Evidence:
+    return Evidence(str(tmp_path_factory.mktemp("bench") / "evidence.sqlite"))
+
+
+def test_every_engine_is_measured_once_and_known_afterwards(store: Evidence) -> None:
+    found = measure(["resnet20"], ENGINES, threads=1, evidence=store)
+    assert [m.conditions.engine for m in found] == list(ENGINES)
+    here, entry = describe(), get("resnet20")
+    for m in found:
+        assert m.conditions.fingerprint == entry.fingerprint
+        assert m.conditions.input_shape == (1, *entry.input_size)
+        assert m.conditions.machine == here.fingerprint
+        assert m.conditions.engine_version == version(m.conditions.engine)
+        assert m.conditions.precision == "fp32"
+        assert m.interval[0] <= m.p50 <= m.interval[1]
+        assert m.p50 <= m.p90
+        assert len(m.samples) >= 64
+        assert m.p99 is None
+        assert m.parity is not None
+        assert m.parity < 1e-3
+        # Four bytes a parameter; the files also hold the graph.
+        assert 4 * entry.params <= m.file < 4 * entry.params + 500_000
+        assert m.images_per_second == pytest.approx(len(m.samples) / sum(m.samples))
+    by_engine = {m.conditions.engine: m for m in found}
+    # PyTorch's libraries alone take more than a whole process of ONNX Runtime's.
+    assert by_engine["onnxruntime"].memory < by_engine["eager"].memory
+    again = measure(["resnet20"], ENGINES, threads=1, evidence=store)
+    assert [m.measured_at for m in again] == [m.measured_at for m in found]
+    assert [m.samples for m in again] == [m.samples for m in found]
+
+
+def test_force_measures_again_and_two_benches_can_be_compared(store: Evidence) -> None:
+    first = measure(["resnet20"], ["onnxruntime"], threads=1, evidence=store)
+    second = measure(["resnet20"], ["onnxruntime"], threads=1, evidence=store, force=True)
+    assert second[0].samples != first[0].samples
+    assert second[0].conditions.key == first[0].conditions.key
+    both, lonely = compare(first, second)
+    assert len(both) == 1
+    assert not lonely
+    assert both[0].ratio.value == pytest.approx(second[0].p50 / first[0].p50, rel=0.3)
+
+
+def test_another_question_is_measured_by_itself(store: Evidence) -> None:
+    known = cells(["resnet20"], ["onnxruntime"], threads=1)
+    for other in (
+        cells(["resnet20"], ["onnxruntime"], threads=2),
+        cells(["resnet20"], ["onnxruntime"], batches=[2], threads=1),
+        cells(["resnet20"], ["onnxruntime"], threads=1, image_size=48),
+        cells(["resnet20"], ["onnxruntime"], ["int8"], threads=1),
+        cells(["resnet20"], ["onnxruntime"], threads=1, workload="offline"),
+        cells(["resnet32"], ["onnxruntime"], threads=1),
+        cells(["resnet20"], ["onnxruntime"], threads=1, workload="server", rate=5),
+    ):
+        here = describe()
+        assert other[0].conditions(here).key != known[0].conditions(here).key
+
+
+def test_int8_on_random_images_is_marked_and_other_workloads_run(store: Evidence) -> None:
+    int8 = measure(["resnet20"], ["onnxruntime"], ["int8"], threads=1, evidence=store)[0]
+    assert int8.cost_only
+    assert int8.conditions.precision == "int8"
+    assert int8.file < 0.5 * 4 * get("resnet20").params + 200_000
+    served = measure(
+        ["resnet20"], ["onnxruntime"], threads=1, evidence=store, workload="server", rate=100.0
+    )[0]
+    assert served.conditions.options["rate"] == "100"
+    assert 0 < served.extra["busy"] < 1
+    # As many as come, however fast it is.
+    assert served.images_per_second == pytest.approx(100, rel=0.4)
+    step = measure(["resnet20"], threads=1, batches=[4], evidence=store, workload="train")[0]
+    forward = measure(["resnet20"], threads=1, batches=[4], evidence=store)[0]
+    assert step.parity is None
+    assert step.p50 > 1.5 * forward.p50
+
+
+def test_layers_are_told_by_each_engine_s_own_profiler(store: Evidence) -> None:
+    wanted = cells(["resnet20"], ENGINES, threads=1)
+    outcome = run(wanted, store, by_layer=True)
+    for m in [*outcome.known, *outcome.measurements]:
+        layers = m.extra["layers"]
+        assert len(layers) >= 20
+        assert all(layer["seconds"] >= 0 for layer in layers)
+
+
+def test_what_cannot_be_had_is_told_and_the_rest_is_measured(store: Evidence) -> None:
+    wanted = cells(
+        ["resnet20"], ["eager", "onnxruntime", "cudagraphs"], ["int8", "fp32"], threads=1
+    )
+    outcome = run(wanted, store)
+    told = {str(cell): why for cell, why in outcome.unavailable}
+    assert len(told) == 3
+    assert "quantised" in told["resnet20 eager int8 x1"]
+    assert "GPU" in told["resnet20 cudagraphs fp32 x1"]
+    assert len(outcome.known) + len(outcome.measurements) == 3
+
+
+def test_a_network_that_fails_leaves_the_others_alone(
+    store: Evidence, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "own_nets.py").write_text(
+        "import torch\n"
+        "class Bad(torch.nn.Module):\n"
+        "    input_size = (3, 8, 8)\n"
+        "    def __init__(self):\n"
+        "        super().__init__()\n"
+        "        self.conv = torch.nn.Conv2d(3, 4, 3)\n"
+        "    def forward(self, x):\n"
+        "        if x.device.type != 'meta' and not torch.is_grad_enabled():\n"
+        "            raise RuntimeError('it went wrong')\n"
+        "        return self.conv(x).mean((2, 3))\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    outcome = run(cells(["own_nets:Bad", "resnet20"], threads=1), store)
+    assert [str(cell) for cell, _ in outcome.unavailable] == ["own_nets:Bad eager fp32 x1"]
+    assert "it went wrong" in outcome.unavailable[0][1]
+    assert len(outcome.known) + len(outcome.measurements) == 1
+
+
+def test_a_noisy_machine_passes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vertebra.bench.measuring.WORST_FLOOR", 1e-9)
+    monkeypatch.setattr("vertebra.bench.measuring._TRIES", 1)
+    store = Evidence(str(tmp_path / "evidence.sqlite"))
+    with pytest.raises(VertebraError, match="unmeasurable now") as error:
+        measure(["resnet20"], ["onnxruntime"], threads=1, evidence=store)
+    assert error.value.exit_code == 1
+    assert store.measurements() == []
+
+
+def test_a_bench_that_is_killed_goes_on_where_it_was(tmp_path: Path) -> None:
+    """Each group is kept as soon as it is done."""
+    place = tmp_path / "evidence.sqlite"
+    program = (
+        "from vertebra.bench import cells, run, measure as m\n"
+        "import vertebra.bench.measuring as measuring\n"
+        "from vertebra.evidence import Evidence\n"
+        "measuring.WORST_FLOOR, measuring._TOGETHER = 1e9, 1\n"
+        f"store = Evidence({str(place)!r})\n"
+        "names = ['resnet20', 'plain20', 'resnet32']\n"
+        "run(cells(names, ['onnxruntime'], threads=1), store, tell=print)\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.DEVNULL)
+    until = time.monotonic() + 120
+    while not (place.exists() and Evidence(str(place)).measurements()):
+        assert time.monotonic() < until
+        assert process.poll() is None
+        time.sleep(0.1)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    kept = {m.model: m.measured_at for m in Evidence(str(place)).measurements()}
+    assert 1 <= len(kept) < 3
+    store = Evidence(str(place))
+    found = measure(
+        ["resnet20", "plain20", "resnet32"],
+        ["onnxruntime"],
+        threads=1,
+        evidence=store,
+    )
+    assert {m.model for m in found} == {"resnet20", "plain20", "resnet32"}
+    assert all(m.measured_at == kept[m.model] for m in found if m.model in kept)
+
+
+def test_a_worker_loads_nothing_that_its_engine_does_not_need() -> None:
+    program = (
+        "import sys, vertebra.bench.worker\n"
+        "heavy = {'torch', 'sqlalchemy', 'scipy', 'sklearn', 'matplotlib', 'onnxruntime'}\n"
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    answer = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert answer.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ({"engines": ["openvno"]}, "did you mean openvino"),
+        ({"precisions": ["fp23"]}, "did you mean fp32"),
+        ({"batches": [0]}, "at least one image"),
+        ({"threads": 0}, "at least 1"),
+        ({"workload": "sever"}, "did you mean server"),
+        ({"workload": "server"}, "--rate"),
+        ({"rate": 5.0}, "--rate"),
+        ({"workload": "server", "rate": -1.0}, "above 0"),
+        ({"layouts": ["channels_first"]}, "layout"),
+        ({"engines": ["openvino"], "layouts": ["channels_last"]}, "layout"),
+    ],
+)
+def test_what_cannot_be_asked_is_refused_at_once(arguments: dict[str, object], says: str) -> None:
+    with pytest.raises(VertebraError, match=says):
+        cells(["resnet20"], **arguments)
+    with pytest.raises(VertebraError, match="did you mean resnet20"):
+        cells(["resnet2O"])

@@ -1,0 +1,180 @@
+"""From a store to a choice, on made-up measurements."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import made_up
+import pytest
+
+from vertebra.choice import Accuracy, Choice, OnData, Requirement, choose
+from vertebra.choice.facts import usable_weights
+from vertebra.evidence import Evidence
+from vertebra.zoo import get, list_models
+
+MEASURED = [
+    *["alexnet", "vgg11", "vgg16", "googlenet", "resnet18", "resnet34", "resnet50", "resnet101"],
+    *["inception_v3", "densenet121", "mobilenet_v2", "mobilenet_v3_small", "mobilenet_v3_large"],
+    *["efficientnet_b0", "efficientnet_b2", "efficientnet_b4", "vit_b_16", "vit_s_16", "swin_t"],
+    *["convnext_atto", "convnext_tiny", "convnext_small", "mobilevit_s"],
+]
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Evidence:
+    store = Evidence(str(tmp_path_factory.mktemp("store") / "evidence.sqlite"))
+    for setting in ("eager fp32", "openvino bf16"):
+        store.add([made_up.measurement(name, setting) for name in MEASURED], made_up.MACHINE)
+    return store
+
+
+def _choose(store: Evidence, on_data: OnData | None = None, **asked: object) -> Choice:
+    return choose(Requirement(**asked), store, machine=made_up.MACHINE, on_data=on_data)
+
+
+def test_what_is_recommended_is_measured_and_within_every_limit(store: Evidence) -> None:
+    choice = _choose(store, images=20_000, classes=100, latency_ms=10.0, file_mb=100.0)
+    winner = choice.recommended
+    assert winner is not None
+    assert winner.is_measured
+    assert winner.cost is not None
+    assert winner.cost.seconds <= 0.01
+    assert winner.cost.file is not None
+    assert winner.cost.file <= 100e6
+    named = {one.model for one, _ in choice.why_not} | {winner.model}
+    assert named == {n for n in list_models() if get(n).input_size[1] > 64}
+
+
+def test_a_network_that_was_not_measured_is_predicted_with_its_error_and_never_wins(
+    store: Evidence,
+) -> None:
+    choice = _choose(store, images=20_000, classes=100, engines=("eager",))
+    says = {one.model: (one, text) for one, text in choice.why_not}
+    one, text = says["resnet152"]
+    assert one.cost is not None
+    assert one.cost.error is not None
+    assert one.cost.seconds == pytest.approx(
+        made_up.seconds(get("resnet152"), "eager fp32"), rel=0.1
+    )
+    assert text.startswith("unmeasured: predicted")
+    assert all(one.is_measured for one in choice.front)
+
+
+def test_engines_and_precisions_that_are_not_allowed_are_not_used(store: Evidence) -> None:
+    choice = _choose(store, images=20_000, engines=("eager",))
+    assert choice.recommended is not None
+    assert choice.recommended.engine == "eager"
+    none = _choose(store, images=20_000, precisions=("int8",))
+    assert none.recommended is None
+    assert none.nearest == ("nothing was measured here yet",)
+
+
+def test_measurements_of_another_machine_are_no_evidence_here(store: Evidence) -> None:
+    other = dataclasses.replace(made_up.MACHINE, processor="another")
+    choice = choose(Requirement(images=20_000), store, machine=other)
+    assert choice.recommended is None
+    assert choice.proposals[0].startswith("vertebra bench ")
+
+
+def test_contradictory_limits_name_what_nearly_fits_and_what_to_relax(store: Evidence) -> None:
+    choice = _choose(store, images=20_000, latency_ms=0.5, min_accuracy=0.8)
+    assert choice.recommended is None
+    assert len(choice.nearest) == 3
+    assert "relax latency_ms to" in choice.nearest[0]
+    # The first is the one whose worst break is least, by a plain search over what was measured.
+    beyond = {}
+    for name in MEASURED:
+        weights = usable_weights(get(name), Requirement())
+        if weights is None or weights.top1 is None:
+            continue
+        for setting in made_up.RATES:
+            slow = 1e3 * made_up.seconds(get(name), setting) / 0.5 - 1
+            beyond[f"{name} in {setting}"] = max(slow, (0.8 - weights.top1) / 0.8)
+    assert choice.nearest[0].startswith(min(beyond, key=lambda one: beyond[one]))
+
+
+def test_from_scratch_accuracy_is_unknown_and_runs_are_proposed(store: Evidence) -> None:
+    choice = _choose(store, images=50_000, classes=10, pretrained=False)
+    winner = choice.recommended
+    assert winner is not None
+    assert winner.accuracy is None
+    assert winner.weights is None
+    assert any("accuracy unknown" in text for text in choice.why)
+    assert any(text.startswith("vertebra train DATA --model") for text in choice.proposals)
+
+
+def test_runs_on_the_very_data_outweigh_everything_published(store: Evidence) -> None:
+    known = OnData({"mobilenet_v2": Accuracy(0.61, "runs", "runs/a, validation")})
+    choice = _choose(store, known, images=20_000, classes=100)
+    assert choice.recommended is not None
+    assert choice.recommended.model == "mobilenet_v2"
+    says = {one.model: text for one, text in choice.why_not}
+    assert "stronger evidence" in says["convnext_tiny"]
+
+
+def test_probes_are_weaker_than_runs_and_logme_judges_nothing(store: Evidence) -> None:
+    accuracies = {
+        "mobilenet_v2": Accuracy(0.61, "probe", "features"),
+        "resnet50": Accuracy(0.70, "probe", "features"),
+    }
+    plain = _choose(store, OnData(accuracies), images=20_000)
+    scored = _choose(
+        store, OnData(accuracies, {"mobilenet_v2": 99.0, "resnet50": -9.0}), images=20_000
+    )
+    assert plain.recommended is not None
+    assert scored.recommended is not None
+    assert plain.recommended.model == scored.recommended.model == "resnet50"
+    assert scored.recommended.logme == -9.0
+
+
+def test_int8_on_random_images_is_never_recommended(tmp_path: Path) -> None:
+    store = Evidence(str(tmp_path / "evidence.sqlite"))
+    fast = made_up.measurement("resnet50", "openvino bf16")
+    conditions = dataclasses.replace(fast.conditions, precision="int8")
+    store.add([dataclasses.replace(fast, conditions=conditions, cost_only=True)])
+    choice = _choose(store, images=20_000)
+    assert choice.recommended is None
+
+
+def test_maps_of_several_resolutions_and_licences_rule_networks_out(store: Evidence) -> None:
+    choice = _choose(store, images=20_000, must_features=True, licence=("apache-2.0",))
+    says = {one.model: text for one, text in choice.why_not}
+    assert "one resolution" in says["vit_b_16"]
+    assert "licence" in says["vgg16"]
+    assert choice.recommended is not None
+    assert choice.recommended.weights is not None
+
+
+def test_hours_of_training_are_a_limit_on_this_machine_and_none_on_a_gpu(store: Evidence) -> None:
+    free = _choose(store, images=100_000, prefer="accuracy")
+    short = _choose(store, images=100_000, prefer="accuracy", hours=20.0)
+    assert free.recommended is not None
+    assert short.recommended is not None
+    assert short.recommended.hours is not None
+    assert short.recommended.hours <= 20
+    assert short.recommended.model != free.recommended.model
+    on_gpu = _choose(store, images=100_000, prefer="accuracy", hours=1.0, gpus=1)
+    assert on_gpu.recommended is not None
+    assert any("on a GPU are not known" in text for text in on_gpu.notes)
+
+
+def test_p99_is_judged_by_p99_and_not_by_another(store: Evidence, tmp_path: Path) -> None:
+    assert _choose(store, images=20_000, latency_ms=50.0, percentile="p99").recommended is None
+    with_p99 = Evidence(str(tmp_path / "evidence.sqlite"))
+    slow_tail = dataclasses.replace(made_up.measurement("resnet18"), p99=0.2)
+    with_p99.add([slow_tail])
+    assert _choose(with_p99, images=20_000, latency_ms=50.0).recommended is not None
+    tail = _choose(with_p99, images=20_000, latency_ms=50.0, percentile="p99")
+    assert tail.recommended is None
+    assert "latency 200 ms" in tail.nearest[0]
+
+
+def test_a_choice_is_plain_data(store: Evidence) -> None:
+    choice = _choose(store, images=20_000, classes=100, latency_ms=10.0)
+    assert choice.recommended is not None
+    plain = json.loads(json.dumps(choice.to_dict(), allow_nan=False))
+    assert plain["schema"] == "vertebra.choice/1"
+    assert plain["recommended"]["model"] == choice.recommended.model
+    assert plain["advice"]["commands"]
