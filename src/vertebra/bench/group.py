@@ -54,12 +54,26 @@ class Measured:
 
 
 class Group:
-    """The processes of some cells, from making what they load to the last measurement."""
+    """The processes of some cells, from making what they load to the last measurement.
 
-    def __init__(self, cells: Sequence[Cell], calls: int, by_layer: bool = False) -> None:
+    Args:
+        cells: what is measured, all of one workload.
+        calls: of each, at least.
+        by_layer: also the time of each layer.
+        worker: the module that each process runs.
+    """
+
+    def __init__(
+        self,
+        cells: Sequence[Cell],
+        calls: int,
+        by_layer: bool = False,
+        worker: str = "vertebra.bench.worker",
+    ) -> None:
         self._cells = cells
         self._calls = calls
         self._by_layer = by_layer
+        self._worker = worker
         self.failed: list[tuple[Cell, str]] = []
         self.members: list[Member] = []
 
@@ -145,7 +159,7 @@ class Group:
         self, cell: Cell, spec: dict[str, Any], stack: contextlib.ExitStack
     ) -> Member | None:
         """The cell in a process of its own, warm."""
-        child = stack.enter_context(Child("vertebra.bench.worker", cell.setup.thread_count))
+        child = stack.enter_context(Child(self._worker, cell.setup.thread_count))
         try:
             loaded = child.ask("load", _PATIENCE, **spec)
             warm = child.ask("settle", _PATIENCE, seconds=_WARM_SECONDS)

@@ -1,0 +1,196 @@
+"""Whether ``vertebra bench`` tells the truth: beside each engine's own tool and beside itself.
+
+Three questions. (1) Our median of a network in an engine beside that engine's own tool: OpenVINO's
+benchmark_app, a plain loop around onnxruntime, torch.utils.benchmark; theirs in a process of its
+own, the two taking turns. (2) How often two processes of the same subject are called different, of
+100 pairs: at most 4 by chance at 99 %. (3) How often one that takes 5 % longer is found, of 100
+pairs: at least 80. Every pair is two new processes with the noise floor of a third one, as in a
+bench. The last line has the largest deviation of (1).
+
+    python benchmarks/bench_truth.py [--models resnet50,efficientnet_b0] [--rounds 4] [--tries 100]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from vertebra.bench.group import ROUNDS, Group, take_turns
+from vertebra.bench.measuring import WORST_FLOOR
+from vertebra.bench.plan import Cell, cells
+from vertebra.bench.statistics import noise_floor, paired_ratio
+
+CALLS = 64
+ENGINES = (
+    ("eager", "fp32"),
+    ("eager", "bf16"),
+    ("compile", "fp32"),
+    ("onnxruntime", "fp32"),
+    ("openvino", "fp32"),
+    ("openvino", "bf16"),
+)
+SLOWER = 1.05
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--models", default="resnet50,efficientnet_b0")
+    parser.add_argument("--rounds", type=int, default=4)
+    parser.add_argument("--tries", type=int, default=100)
+    parser.add_argument("--pair", default="resnet18", help="the network of (2) and (3)")
+    arguments = parser.parse_args()
+    worst = 0.0
+    for model in arguments.models.split(","):
+        for engine, precision in ENGINES:
+            worst = max(worst, beside_its_own_tool(model, engine, precision, arguments.rounds))
+    if arguments.tries:
+        same = pairs(arguments.pair, arguments.tries, slow=False)
+        slow = pairs(arguments.pair, arguments.tries, slow=True)
+        print(f"the same beside itself: {same} of {arguments.tries} called different (at most 4 %)")
+        print(f"5 % slower: {slow} of {arguments.tries} found (at least 80 %)")
+    print(f"largest deviation from an engine's own tool: {100 * worst:.1f} %")
+
+
+def beside_its_own_tool(model: str, engine: str, precision: str, rounds: int) -> float:
+    """Ours and theirs in turn; the deviation of the medians, 0 where it is within the noise."""
+    cell = cells([model], [engine], [precision])[0]
+    group = Group([cell], CALLS)
+    with group.opened():
+        if not group.members:
+            print(f"{cell}: {group.failed[0][1]}")
+            return 0.0
+        ratio = group.twin_ratio()
+        floor = noise_floor(ratio) if ratio else 0.0
+        member = group.members[0]
+        theirs: list[float] = []
+        ours: list[float] = []
+        tool = TOOLS[engine]
+        for index in range(rounds):
+            for mine in (True, False) if index % 2 == 0 else (False, True):
+                if mine:
+                    answer = member.child.ask("time", 600, calls=CALLS, warm=3)
+                    ours.append(statistics.median(answer["samples"]))
+                else:
+                    theirs.append(tool(cell, member.loaded["spec"]))
+                time.sleep(0.5)
+    quotients = [a / b for a, b in zip(ours, theirs, strict=True)]
+    deviation = statistics.median(quotients) - 1
+    verdict = "within 5 %" if abs(deviation) <= 0.05 else "beyond 5 %"
+    if abs(deviation) <= floor:
+        verdict += ", inside the noise"
+    print(
+        f"{cell!s:<36} ours {1e3 * statistics.median(ours):7.2f} ms, its own tool "
+        f"{1e3 * statistics.median(theirs):7.2f} ms, {100 * deviation:+5.1f} %, noise floor "
+        f"{100 * floor:.1f} %: {verdict}",
+        flush=True,
+    )
+    return abs(deviation)
+
+
+def of_openvino(cell: Cell, spec: dict[str, str]) -> float:
+    """The median of OpenVINO's benchmark_app, one synchronous stream."""
+    with tempfile.TemporaryDirectory() as folder:
+        words = ["-m", f"{spec['artifact']}/model.xml", "-api", "sync", "-t", "5"]
+        words += ["-hint", "none", "-nstreams", "1", "-nthreads", str(cell.setup.thread_count)]
+        words += ["-infer_precision", {"fp32": "f32", "bf16": "bf16"}[cell.setup.precision]]
+        words += ["-report_type", "no_counters", "-report_folder", folder, "-json_stats"]
+        program = "from openvino.tools.benchmark.main import main; main()"
+        subprocess.run([sys.executable, "-c", program, *words], check=True, capture_output=True)
+        report = json.loads(next(Path(folder).glob("*.json")).read_text())
+    return float(report["execution_results"]["latency_median"]) / 1e3
+
+
+def of_onnxruntime(cell: Cell, spec: dict[str, str]) -> float:
+    """The median of a plain loop around onnxruntime in a new process."""
+    program = f"""
+import numpy, onnxruntime, statistics, time
+options = onnxruntime.SessionOptions()
+options.intra_op_num_threads = {cell.setup.thread_count}
+session = onnxruntime.InferenceSession(
+    {spec["artifact"] + "/model.onnx"!r}, options, providers=["CPUExecutionProvider"])
+name = session.get_inputs()[0].name
+images = numpy.random.default_rng(0).normal(size={cell.input_shape}).astype("float32")
+def call():
+    begun = time.perf_counter()
+    session.run(None, {{name: images}})
+    return time.perf_counter() - begun
+for _ in range(10):
+    call()
+print(statistics.median(call() for _ in range({CALLS})))
+"""
+    return _answer(program)
+
+
+def of_pytorch(cell: Cell, _spec: dict[str, str]) -> float:
+    """The median of torch.utils.benchmark in a new process."""
+    precision = {"fp32": "float32", "bf16": "bfloat16"}[cell.setup.precision]
+    wrap = "torch.compile(net)" if cell.setup.engine == "compile" else "net"
+    program = f"""
+import torch
+from torch.utils import benchmark
+import vertebra as vb
+threads = {cell.setup.thread_count}
+torch.set_num_threads(threads)
+net = vb.zoo.create({cell.target!r}, seed=0).eval().to(torch.{precision})
+call = {wrap}
+images = torch.randn({cell.input_shape}, dtype=torch.{precision})
+with torch.inference_mode():
+    for _ in range(10):
+        call(images)
+    timer = benchmark.Timer("call(images)", globals=globals(), num_threads=threads)
+    print(timer.blocked_autorange(min_run_time=5).median)
+"""
+    return _answer(program)
+
+
+def _answer(program: str) -> float:
+    done = subprocess.run(
+        [sys.executable, "-c", program], check=True, capture_output=True, text=True
+    )
+    return float(done.stdout.split()[-1])
+
+
+TOOLS: dict[str, Callable[[Cell, dict[str, str]], float]] = {
+    "eager": of_pytorch,
+    "compile": of_pytorch,
+    "onnxruntime": of_onnxruntime,
+    "openvino": of_openvino,
+}
+
+
+def pairs(model: str, tries: int, slow: bool) -> int:
+    """How many of so many pairs of processes are called different; ``slow``: the second one takes
+    5 % longer, and only "slower" counts.
+    """
+    cell = cells([model], ["onnxruntime"], ["fp32"])[0]
+    os.environ["PYTHONPATH"] = str(Path(__file__).parent)  # where the worker finds slowed_worker
+    found = unmeasurable = 0
+    for _ in range(tries):
+        group = Group([cell, cell], CALLS, worker="slowed_worker")
+        with group.opened():
+            ratio = group.twin_ratio()
+            if ratio is None:
+                raise SystemExit(f"{cell}: {group.failed[0][1]}")
+            first, second = group.members
+            if slow:
+                second.child.ask("slow_down", 60, factor=SLOWER)
+            take_turns([first, second], CALLS)
+            floor = noise_floor(ratio)
+            unmeasurable += floor > WORST_FLOOR
+            told = paired_ratio(second.samples, first.samples, ROUNDS, floor)
+            found += told.differs and (told.value > 1 or not slow)
+    if unmeasurable:
+        print(f"({unmeasurable} of {tries} pairs had a floor above 5 %, which a bench refuses)")
+    return found
+
+
+if __name__ == "__main__":
+    main()
