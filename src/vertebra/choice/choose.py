@@ -12,7 +12,7 @@ from dataclasses import replace
 from vertebra.choice.candidate import Candidate
 from vertebra.choice.choice import Choice, Flip
 from vertebra.choice.explain import conflicting, nearest, noted, others, proposed, why
-from vertebra.choice.facts import Facts, OnData, gather
+from vertebra.choice.facts import Facts, OnData, gather, with_weights_that_exist
 from vertebra.choice.flips import Decide, flips, flips_by_images
 from vertebra.choice.gate import gate
 from vertebra.choice.limits import breaks, unknowns
@@ -51,6 +51,7 @@ def choose(
     Raises:
         VertebraError: the store cannot be used.
     """
+    asked, requirement = requirement, with_weights_that_exist(requirement)
     stopped = gate(requirement)
     if stopped is not None and stopped.stop:
         return Choice(requirement, stopped)
@@ -61,6 +62,9 @@ def choose(
 
         facts = measure_what_matters(requirement, facts, store, machine, on_data, seconds, tell)
     choice = answer(requirement, facts)
+    if asked != requirement:
+        none = "no network for images of this size has weights that may be used: from scratch"
+        choice = replace(choice, notes=(none, *choice.notes))
     if choice.recommended is None:
         return choice
     return replace(choice, advice=recipe(choice, requirement, data=data).to_dict())

@@ -12,6 +12,7 @@ from vertebra.cli import choose_text, output
 
 if TYPE_CHECKING:
     from vertebra.choice import OnData, Requirement
+    from vertebra.data import ImageDataset
 
 
 def command(
@@ -72,6 +73,8 @@ def command(
 ) -> None:
     """Choose a network: what holds the limits, by evidence, and why not the others."""
     from vertebra.choice import Requirement, choose
+    from vertebra.choice.probing import probe_candidates
+    from vertebra.core import VertebraError
     from vertebra.evidence import Evidence
 
     given: dict[str, Any] = {
@@ -105,13 +108,18 @@ def command(
         "prefer": prefer,
     }
     tell = (lambda _text: None) if quiet else output.notice
-    requirement, known = Requirement(**given), None
+    requirement, known, dataset = Requirement(**given), None, None
     if data is not None:
-        requirement, known = _of_data(data, given, runs, probe, quiet)
+        requirement, known, dataset = _of_data(data, given, runs)
+    elif probe:
+        raise VertebraError("--probe needs your images: vertebra choose path/to/folder --probe 3")
     with Evidence(store) as evidence, output.answers_only():
         choice = choose(
             requirement, evidence, on_data=known, data=data, seconds=60 * measure, tell=tell
         )
+        if probe and dataset is not None and known is not None:
+            known = probe_candidates(choice, dataset, probe, known, tell)
+            choice = choose(requirement, evidence, on_data=known, data=data)
     if json:
         output.document(choice.to_dict())
     else:
@@ -121,9 +129,9 @@ def command(
 
 
 def _of_data(
-    data: str, given: dict[str, Any], runs: str, probe: int, quiet: bool
-) -> tuple[Requirement, OnData]:
-    """The requirement of a dataset, and what is known from its images."""
+    data: str, given: dict[str, Any], runs: str
+) -> tuple[Requirement, OnData, ImageDataset]:
+    """The requirement of a dataset, what is known from its images, and the dataset."""
     from vertebra.choice import OnData, Requirement
     from vertebra.choice.on_data import from_runs
     from vertebra.core import VertebraError
@@ -138,7 +146,7 @@ def _of_data(
     if requirement.input_size is None and dataset.source.native_size:
         requirement = replace(requirement, input_size=dataset.source.native_size)
     accuracies = from_runs(Path(runs), dataset.card.fingerprint)
-    return requirement, OnData(accuracies)
+    return requirement, OnData(accuracies), dataset
 
 
 def _words(text: str | None) -> tuple[str, ...] | None:
