@@ -78,6 +78,14 @@ def _names(requirement: Requirement) -> list[str]:
     ]
 
 
+def with_weights_that_exist(requirement: Requirement) -> Requirement:
+    """The requirement, without pretrained weights where no network that is meant has any."""
+    if not requirement.pretrained or requirement.kind != "images":
+        return requirement
+    some = any(usable_weights(get(name), requirement) for name in _names(requirement))
+    return requirement if some else replace(requirement, pretrained=False)
+
+
 def _base(architecture: Architecture, requirement: Requirement, on_data: OnData) -> Candidate:
     """The network before any engine is meant."""
     weights = usable_weights(architecture, requirement)
