@@ -15,3 +15,13 @@ def cache_folder() -> Path:
     from platformdirs import user_cache_path
 
     return user_cache_path("vertebra", appauthor=False)
+
+
+def data_folder() -> Path:
+    """What must not be lost: ``VERTEBRA_HOME``, or where the system keeps a user's data."""
+    own = os.environ.get("VERTEBRA_HOME")
+    if own:
+        return Path(own)
+    from platformdirs import user_data_path
+
+    return user_data_path("vertebra", appauthor=False)

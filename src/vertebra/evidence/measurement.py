@@ -108,5 +108,6 @@ class Measurement:
         conditions = dict(rest.pop("conditions"))
         conditions["input_shape"] = tuple(conditions["input_shape"])
         for name in ("interval", "samples", "warnings"):
-            rest[name] = tuple(rest[name])
+            if name in rest:
+                rest[name] = tuple(rest[name])
         return cls(conditions=Conditions(**conditions), **rest)
