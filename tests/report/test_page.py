@@ -10,7 +10,17 @@ import pytest
 from PIL import Image
 
 from html_reader import Reader
-from vertebra.report import Page, Picture, calibration_plot, line_plot
+from vertebra.report import (
+    Page,
+    Picture,
+    Point,
+    calibration_plot,
+    gains_plot,
+    line_plot,
+    roofline_plot,
+    scatter_plot,
+    sortable,
+)
 
 HOSTILE = [
     "<script>alert(1)</script>",
@@ -37,6 +47,15 @@ def full(name: str) -> Page:
     page.facts([(name, name), ("top-1", "99 %")])
     page.table([name, name], [[name, name], ["a", "1"]], text=1)
     page.matrix([name, "b"], [[3, 1], [0, 0]])
+    page.sortable(sortable([name, "b"], [[(name, name), ("1", 1.0)], [("a", "a"), ("-", None)]]))
+    points = [Point(name, 1.0, 2.0, 0.9, 1.1), Point("other", 3.0, 1.0)]
+    page.plots(
+        [
+            scatter_plot(points, [name], name, name),
+            roofline_plot(points, 4.0, 1.0, name, name),
+            gains_plot({name: {name: 2.0, "b": 0.5}}, name),
+        ]
+    )
     page.plots(
         [plain_lines(), dots(), line_plot({name: ([1, 2], [3, 4]), "b": ([1], [2])}, name, name)]
     )
@@ -84,8 +103,8 @@ def test_every_text_is_shown_as_it_was_given(name: str) -> None:
     assert not reader.open
     shown = [text.strip() for text in reader.texts].count(name)
     # title, h1, lead, section, intro, facts 2, columns 2, cells 2, matrix 2, gallery 2, text,
-    # code; and in the plot legend and axes 3.
-    assert shown == 20
+    # code; in the sortable table 2; and in the plots legend, axes and names 3 each.
+    assert shown == 31
     assert [a["alt"] for tag, a in reader.elements if tag == "img"] == [name]
 
 

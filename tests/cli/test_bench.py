@@ -1,0 +1,114 @@
+"""``vertebra bench`` as a user types it, wrong things included."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from command import run
+
+from html_reader import Reader
+
+NET = ("resnet20", "--threads", "1")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _home(tmp_path_factory: pytest.TempPathFactory) -> None:
+    patch = pytest.MonkeyPatch()
+    patch.setenv("VERTEBRA_HOME", str(tmp_path_factory.mktemp("home")))
+    patch.delenv("VERTEBRA_EVIDENCE", raising=False)
+    patch.setattr("vertebra.bench.measuring.WORST_FLOOR", 1e9)
+
+
+def test_a_bench_is_a_table_then_json_of_the_same_then_a_page(tmp_path: Path) -> None:
+    code, out, err = run("bench", *NET, "--engine", "onnxruntime,cudagraphs")
+    assert code == 0, err
+    assert "resnet20" in out
+    assert "unavailable: resnet20 cudagraphs fp32 x1:" in out
+    assert "noise floor" in out
+    assert out.splitlines()[-1].endswith("evidence.sqlite")
+    assert "0 of 1 measured" in err
+
+    code, out, err = run("bench", *NET, "--engine", "onnxruntime", "--json")
+    document = json.loads(out)
+    assert document["schema"] == "vertebra.bench/1"
+    assert "1 known already, 0 to measure" in err
+    (tmp_path / "a.json").write_text(out)
+    (tmp_path / "b.json").write_text(out)
+    code, out, _ = run("bench", "--compare", str(tmp_path / "a.json"), str(tmp_path / "b.json"))
+    assert code == 0
+    assert "1.000" in out
+    assert "slower" not in out
+
+    page = tmp_path / "bench.html"
+    code, out, _ = run("bench", *NET, "--engine", "onnxruntime", "--html", str(page), "-q")
+    assert code == 0
+    assert out.splitlines()[-1] == str(page)
+    reader = Reader()
+    reader.feed(page.read_text())
+    assert "resnet20" in page.read_text()
+    assert "<script" not in page.read_text()
+
+
+def test_a_slower_second_bench_is_called_slower(tmp_path: Path) -> None:
+    _, out, _ = run("bench", *NET, "--engine", "onnxruntime", "--json", "-q")
+    document = json.loads(out)
+    row = document["measurements"][0]
+    row["floor"] = 0.02
+    row["samples"] = [1e-3 * (1 + 0.001 * (i % 7)) for i in range(64)]
+    (tmp_path / "a.json").write_text(json.dumps(document))
+    row["samples"] = [1.2 * seconds for seconds in row["samples"]]
+    (tmp_path / "b.json").write_text(json.dumps(document))
+    _, out, _ = run(
+        "bench", "--compare", str(tmp_path / "a.json"), str(tmp_path / "b.json"), "--json"
+    )
+    compared = json.loads(out)["compared"][0]
+    assert compared["differs"]
+    assert compared["ratio"] == pytest.approx(1.2, rel=1e-3)
+    _, out, _ = run("bench", "--compare", str(tmp_path / "b.json"), str(tmp_path / "a.json"))
+    assert "faster" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ((), "name at least one network"),
+        (("resnet2O",), "did you mean resnet20"),
+        ((*NET, "--engine", "openvno"), "did you mean openvino"),
+        ((*NET, "--precision", "bf61"), "did you mean bf16"),
+        ((*NET, "--batch", "0"), "at least one image"),
+        ((*NET, "--batch", "many"), "whole numbers"),
+        ((*NET, "--threads", "0"), "threads"),
+        ((*NET, "--workload", "sever"), "did you mean server"),
+        ((*NET, "--workload", "server"), "--rate"),
+        ((*NET, "--percentile", "p95"), "percentile"),
+        (("--suite", "familes"), "did you mean families"),
+        ((*NET, "--engine", "openvino", "--layout", "channels_last"), "layout"),
+        ((*NET, "--store", "nonsense://x"), "nonsense"),
+        (("--compare", "a.json"), "two files"),
+        (("--compare", "no.json", "such.json"), "no.json"),
+    ],
+)
+def test_wrong_words_are_one_line_and_exit_2(arguments: tuple[str, ...], says: str) -> None:
+    code, out, err = run("bench", *arguments)
+    assert code == 2
+    assert not out
+    assert says in err
+    assert len(err.strip().splitlines()) == 1
+
+
+def test_what_cannot_be_had_at_all_is_an_error_that_says_why() -> None:
+    code, _, err = run("bench", *NET, "--engine", "cudagraphs")
+    assert code == 2
+    assert "GPU" in err
+
+
+def test_files_of_another_kind_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text('{"schema": "vertebra.anatomy/1"}')
+    (tmp_path / "b.json").write_text("no json")
+    for name in ("a", "b"):
+        path = str(tmp_path / f"{name}.json")
+        code, _, err = run("bench", "--compare", path, path)
+        assert code == 2
+        assert path in err
