@@ -23,8 +23,8 @@ Tell = Callable[[str], None]
 
 # Rounds of turns; each gives one median, and sixteen of them a narrow interval.
 ROUNDS = 16
-# Seconds of calls in one turn at least, so that a fast network's turn is not all waking up.
-_TURN_SECONDS = 0.02
+# Seconds of calls in one turn at least, up to sixteen times the least number of calls.
+_TURN_SECONDS = 0.2
 # Seconds between two turns: the threads of some engines spin for a moment after a call.
 _PAUSE = 0.005
 _WARM_SECONDS = 5.0
