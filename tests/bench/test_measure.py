@@ -46,7 +46,7 @@ def test_every_engine_is_measured_once_and_known_afterwards(store: Evidence) -> 
         assert m.interval[0] <= m.p50 <= m.interval[1]
         assert m.p50 <= m.p90
         assert len(m.samples) >= 64
-        assert m.p99 is None
+        assert (m.p99 is None) == (len(m.samples) < 662)
         assert m.parity is not None
         assert m.parity < 1e-3
         # Four bytes a parameter; the files also hold the graph.
@@ -222,3 +222,41 @@ def test_what_cannot_be_asked_is_refused_at_once(arguments: dict[str, object], s
         cells(["resnet20"], **arguments)
     with pytest.raises(VertebraError, match="did you mean resnet20"):
         cells(["resnet2O"])
+
+
+def test_one_that_dies_in_its_turn_leaves_the_others_alone(
+    store: Evidence, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mortal_nets.py").write_text(
+        "import os, torch\n"
+        "class Mortal(torch.nn.Module):\n"
+        "    input_size = (3, 8, 8)\n"
+        "    calls = 0\n"
+        "    def __init__(self):\n"
+        "        super().__init__()\n"
+        "        self.conv = torch.nn.Conv2d(3, 4, 3)\n"
+        "    def forward(self, x):\n"
+        "        Mortal.calls += 1\n"
+        "        if Mortal.calls > 300:\n"
+        "            os._exit(9)\n"
+        "        return self.conv(x).mean((2, 3))\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    outcome = run(cells(["mortal_nets:Mortal", "resnet20"], threads=1), store, force=True)
+    assert [str(cell) for cell, _ in outcome.unavailable] == ["mortal_nets:Mortal eager fp32 x1"]
+    assert "ended with 9" in outcome.unavailable[0][1]
+    assert [m.model for m in outcome.measurements] == ["resnet20"]
+
+
+def test_a_disturbed_group_is_measured_again_and_says_so_if_it_still_is(
+    store: Evidence, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disturbed = iter([("others took 50 %",), (), ("a",), ("b",), ("c",)])
+    monkeypatch.setattr("vertebra.bench.disturbance.warnings", lambda _a, _b: next(disturbed))
+    wanted, told = cells(["resnet20"], ["onnxruntime"], threads=1), list[str]()
+    calm = run(wanted, store, force=True, tell=told.append)
+    assert calm.measurements[0].warnings == ()
+    assert "disturbed: others took 50 %" in told
+    assert sum(text.startswith("noise floor") for text in told) == 2
+    loud = run(wanted, store, force=True)
+    assert loud.measurements[0].warnings == ("c",)

@@ -71,7 +71,7 @@ def compare(
     earlier = {_identity(m): m for m in before}
     later = {_identity(m): m for m in after}
     both = [
-        Compared(name(m), earlier[key], m, _ratio(earlier[key], m))
+        Compared(name(m), earlier[key], m, ratio(earlier[key], m))
         for key, m in later.items()
         if key in earlier
     ]
@@ -92,7 +92,8 @@ def name(measurement: Measurement) -> str:
     return f"{measurement.model} {c.engine} {c.precision}{layout} x{c.batch}{workload}"
 
 
-def _ratio(before: Measurement, after: Measurement) -> Ratio:
+def ratio(before: Measurement, after: Measurement) -> Ratio:
+    """The time of ``after`` over that of ``before``, whenever each was measured."""
     return separate_ratio(_rounds(after), _rounds(before), max(before.floor, after.floor))
 
 

@@ -45,12 +45,12 @@ class Member:
     memory: int = 0
 
 
-@dataclass(frozen=True)
-class Measured:
-    """What came of a group: a measurement a cell, or the reason why there is none."""
+class MemberError(WorkerError):
+    """One of a group failed while it was asked in turn."""
 
-    measurements: tuple[Measurement, ...]
-    failed: tuple[tuple[Cell, str], ...]
+    def __init__(self, member: Member, reason: str) -> None:
+        super().__init__(reason)
+        self.member = member
 
 
 class Group:
@@ -92,34 +92,55 @@ class Group:
 
     def twin_ratio(self) -> Ratio | None:
         """The first member beside another process of the same: what noise looks like here."""
-        if not self.members:
-            return None
-        first = self.members[0]
-        with contextlib.ExitStack() as stack:
-            twin = self._started(first.cell, first.loaded["spec"], stack)
-            if twin is None:
-                return None
-            take_turns([first, twin], self._calls)
-            ratio = paired_ratio(first.samples, twin.samples, ROUNDS)
-        first.samples = []
-        return ratio
+        while self.members:
+            first = self.members[0]
+            first.samples = []
+            with contextlib.ExitStack() as stack:
+                twin = self._started(first.cell, first.loaded["spec"], stack)
+                if twin is None:
+                    return None
+                try:
+                    take_turns([first, twin], self._calls)
+                    return paired_ratio(first.samples, twin.samples, ROUNDS)
+                except MemberError as error:
+                    self._drop(first, error)
+        return None
 
-    def measure(self, machine: Machine, floor: float) -> Measured:
-        """Every member's measurement."""
-        pids = tuple(member.child.pid for member in self.members)
-        before = disturbance.read(pids)
-        _WORK[self._cells[0].workload](self.members, self._calls)
-        disturbed = disturbance.warnings(before, disturbance.read(pids))
-        found = []
-        for member in self.members:
+    def measure(self, machine: Machine, floor: float) -> list[Measurement]:
+        """The measurement of every member that does not fail; can be asked again."""
+        disturbed = self._work()
+        found: list[Measurement] = []
+        for member in list(self.members):
             try:
                 member.memory = member.child.ask("memory", 60)["peak"]
                 if self._by_layer:
                     member.extra["layers"] = member.child.ask("layers", 600)["layers"]
                 found.append(_measurement(member, machine, floor, disturbed))
             except WorkerError as error:
-                self.failed.append((member.cell, str(error)))
-        return Measured(tuple(found), tuple(self.failed))
+                self._drop(member, error)
+        return found
+
+    def _work(self) -> tuple[str, ...]:
+        """All calls of all members; what disturbed them, in words. One that fails is left out, and
+        the others begin anew, since its turns are in theirs.
+        """
+        while True:
+            for member in self.members:
+                member.samples = []
+            pids = tuple(member.child.pid for member in self.members)
+            before = disturbance.read(pids)
+            try:
+                _WORK[self._cells[0].workload](self.members, self._calls)
+            except MemberError as error:
+                self._drop(error.member, error)
+                continue
+            return disturbance.warnings(before, disturbance.read(pids))
+
+    def _drop(self, member: Member, error: WorkerError) -> None:
+        """Go on without one that failed."""
+        member.child.kill()
+        self.members.remove(member)
+        self.failed.append((member.cell, str(error)))
 
     def _made(self, folder: Path) -> list[tuple[Cell, dict[str, Any]]]:
         """What each cell's worker is told, after all files that they load were written."""
@@ -183,9 +204,16 @@ def take_turns(members: Sequence[Member], calls: int) -> None:
 
 
 def _take(member: Member, calls: int, warm: int) -> None:
-    answer = member.child.ask("time", 600 + 100 * calls * member.seconds, calls=calls, warm=warm)
-    member.samples += answer["samples"]
+    patience = 600 + 100 * calls * member.seconds
+    member.samples += _asked(member, "time", patience, calls=calls, warm=warm)["samples"]
     time.sleep(_PAUSE)
+
+
+def _asked(member: Member, order: str, patience: float, **rest: Any) -> dict[str, Any]:
+    try:
+        return member.child.ask(order, patience, **rest)
+    except WorkerError as error:
+        raise MemberError(member, str(error)) from error
 
 
 def _in_one_go(members: Sequence[Member], calls: int) -> None:
@@ -199,7 +227,7 @@ def _as_servers(members: Sequence[Member], calls: int) -> None:
     for member in members:
         rate = float(member.cell.options["rate"])
         patience = 600 + 10 * calls * (member.seconds + 1 / rate)
-        answer = member.child.ask("serve", patience, rate=rate, requests=calls, seed=0)
+        answer = _asked(member, "serve", patience, rate=rate, requests=calls, seed=0)
         member.samples += answer["samples"]
         member.extra["busy"] = answer["busy"]
         member.extra["seconds"] = answer["seconds"]

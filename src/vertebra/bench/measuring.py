@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -24,7 +25,7 @@ WORST_FLOOR = 0.05
 # Seconds for which a floor is taken to hold, and tries to find a quieter moment.
 _FLOOR_HOLDS, _TRIES = 600.0, 3
 # Processes alive at a time, and what one takes beside its network, in bytes.
-_TOGETHER, _PROCESS = 6, 700 * 2**20
+_TOGETHER, _PROCESS = 8, 700 * 2**20
 
 
 @dataclass
@@ -112,18 +113,36 @@ def run(
         clock.next(some)
         group = Group(some, LEAST_CALLS[highest], by_layer)
         with group.opened():
-            noise = floor.of(group)
-            if noise is None or noise > WORST_FLOOR:
-                outcome.unavailable += group.failed
-                why = _too_noisy(noise)
-                outcome.unmeasurable += [(m.cell, why) for m in group.members]
-            else:
-                found = group.measure(machine, noise)
-                store.add(found.measurements, machine)
-                outcome.measurements += found.measurements
-                outcome.unavailable += found.failed
+            found, noise = _undisturbed(group, floor, machine, tell)
+        store.add(found, machine)
+        outcome.measurements += found
+        outcome.unavailable += group.failed
+        if not found:
+            outcome.unmeasurable += [(m.cell, _too_noisy(noise)) for m in group.members]
         clock.done(len(some))
     return outcome
+
+
+def _undisturbed(
+    group: Group, floor: _Floor, machine: Machine, tell: Tell
+) -> tuple[Sequence[Measurement], float | None]:
+    """The measurements of an open group, none where the machine is too noisy; and its noise.
+
+    A group that something disturbed is measured again, with a floor of its own time; what still was
+    disturbed then says so.
+    """
+    found: Sequence[Measurement] = ()
+    for _ in range(_TRIES):
+        noise = floor.of(group)
+        if noise is None or noise > WORST_FLOOR:
+            return (), noise
+        found = group.measure(machine, noise)
+        disturbed = dict.fromkeys(w for m in found for w in m.warnings)
+        if not disturbed:
+            break
+        tell(f"disturbed: {'; '.join(disturbed)}")
+        floor.forget()
+    return found, noise
 
 
 def _pending(
@@ -148,20 +167,40 @@ def _pending(
 
 
 def _groups(pending: Sequence[Cell]) -> Iterator[list[Cell]]:
-    """Cells in their order, as many together as memory holds."""
-    group: list[Cell] = []
+    """Cells in their order, as many together as memory holds; those of one network if they can be,
+    which are exported once then and compared side by side.
+    """
     budget = 0.6 * psutil.virtual_memory().available
+    group: list[Cell] = []
     taken = 0.0
-    for cell in pending:
-        need = _PROCESS + 12 * _parameters(cell.target)  # weights, a copy of them, activations
-        other_kind = bool(group) and group[0].workload != cell.workload
-        if group and (len(group) == _TOGETHER or taken + need > budget or other_kind):
+    for some in _blocks(pending, budget):
+        need = sum(_need(cell) for cell in some)
+        fits = len(group) + len(some) <= _TOGETHER and taken + need <= budget
+        if group and not (fits and group[0].workload == some[0].workload):
             yield group
             group, taken = [], 0.0
-        group.append(cell)
+        group += some
         taken += need
     if group:
         yield group
+
+
+def _blocks(pending: Sequence[Cell], budget: float) -> Iterator[list[Cell]]:
+    """Cells of one network and input, no more than can be together."""
+    for _, of_one in itertools.groupby(pending, key=lambda c: (c.target, c.input_shape)):
+        block: list[Cell] = []
+        for cell in of_one:
+            taken = sum(_need(one) for one in block)
+            if block and (len(block) == _TOGETHER or taken + _need(cell) > budget):
+                yield block
+                block = []
+            block.append(cell)
+        yield block
+
+
+def _need(cell: Cell) -> float:
+    """Bytes that its process may take: weights, a copy of them, activations."""
+    return _PROCESS + 12.0 * _parameters(cell.target)
 
 
 def _parameters(target: str) -> int:
@@ -203,6 +242,10 @@ class _Floor:
                 self._until = time.monotonic() + _FLOOR_HOLDS
                 break
         return self._value
+
+    def forget(self) -> None:
+        """Something has changed: find it anew next time."""
+        self._until = 0.0
 
 
 class _Clock:

@@ -5,10 +5,12 @@ from vertebra.choice.choice import Choice, Flip
 from vertebra.choice.choose import choose
 from vertebra.choice.facts import OnData
 from vertebra.choice.gate import Gate, gate
+from vertebra.choice.recipe import Advice, recipe
 from vertebra.choice.requirement import Requirement
 
 __all__ = [
     "Accuracy",
+    "Advice",
     "Candidate",
     "Choice",
     "Cost",
@@ -18,4 +20,5 @@ __all__ = [
     "Requirement",
     "choose",
     "gate",
+    "recipe",
 ]

@@ -62,16 +62,27 @@ def _table(found: Sequence[Measurement]) -> None:
     for m in found:
         c = m.conditions
         layout = " cl" if c.layout == "channels_last" else ""
-        base = first[m.model, c.batch, c.workload]
+        times = _times(first[m.model, c.batch, c.workload], m)
         row = [m.model, f"{c.engine}{layout}", c.precision + ("*" if m.cost_only else "")]
         row += [str(c.batch), _ms(m.p50), f"{_ms(m.interval[0])}-{_ms(m.interval[1])}", _ms(m.p90)]
         row += [_ms(m.p99) if m.p99 is not None else "-"] if with_p99 else []
-        row += [f"{m.images_per_second:.1f}", f"{base.p50 / m.p50:.2f}", size(m.memory)]
+        row += [f"{m.images_per_second:.1f}", times, size(m.memory)]
         row += [size(m.file), f"{m.load:.2f}", f"{m.first:.2f}"]
         rows.append(row)
     output.table(columns, rows, text=3)
     floor = max(m.floor for m in found)
     output.line(f"noise floor {100 * floor:.1f} %: no smaller difference is one")
+
+
+def _times(base: Measurement, m: Measurement) -> str:
+    """How many times as fast as the first of its network, with the interval; "=": no difference."""
+    from vertebra.bench.compare import ratio
+
+    if m is base:
+        return "1"
+    r = ratio(m, base)
+    mark = "" if r.differs else "= "
+    return f"{mark}{r.value:.2f} ({r.low:.2f}-{r.high:.2f})"
 
 
 def print_layers(outcome: Outcome) -> None:
