@@ -18,7 +18,7 @@ settings.register_profile("explore", deadline=None, print_blob=True)
 settings.load_profile("same")
 
 # Rooms whose tests run small networks, one at a time.
-_ONE_THREAD = {"anatomy", "evidence", "nn", "zoo"}
+_ONE_THREAD = {"anatomy", "choice", "evidence", "nn", "zoo"}
 
 MakeFolder = Callable[..., Path]
 

@@ -11,9 +11,7 @@ from pathlib import Path
 import pytest
 from command import run
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "choice"))
 import made_up
-
 from vertebra.evidence import Evidence
 from vertebra.machine import Machine
 

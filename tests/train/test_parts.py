@@ -12,8 +12,8 @@ import torch
 import vertebra as vb
 from vertebra.core import VertebraError
 from vertebra.runs import Event, Moment, Recipe, Run
+from vertebra.runtime import has_compiler
 from vertebra.train.checkpoint import load_checkpoint
-from vertebra.train.rules import has_compiler
 from vertebra.train.start import check_weights
 
 TINY = {"epochs": 2, "warmup": "2ba", "batch_size": 128, "image_size": 16, "threads": 1}

@@ -19,12 +19,13 @@ import vertebra as vb
 from vertebra.core import VertebraError
 from vertebra.machine import describe
 from vertebra.runs import Recipe
+from vertebra.runtime import has_compiler
 from vertebra.train import tune
 from vertebra.train.folds import cross_validate
 from vertebra.train.group import Group
 from vertebra.train.job import prepare_network
 from vertebra.train.plan import _memory, plan
-from vertebra.train.rules import LEAST_FOR_A_WORKER, default_workers, has_compiler
+from vertebra.train.rules import LEAST_FOR_A_WORKER, default_workers
 from vertebra.train.schedule import learning_rate
 from vertebra.train.tune import Candidate, candidates
 from vertebra.zoo.of_recipe import build

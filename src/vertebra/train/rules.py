@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import math
 import multiprocessing
-import os
-import shutil
 from typing import TypeVar
 
 import torch
@@ -21,6 +19,7 @@ from vertebra.data import ImageDataset, Sampling, steps_per_epoch
 from vertebra.machine import Machine, describe
 from vertebra.runs import Recipe
 from vertebra.runs.sections import DataSection, TrainSection
+from vertebra.runtime import has_compiler
 from vertebra.train.group import Group
 from vertebra.train.norms import LEAST_IMAGES
 from vertebra.train.optimizer import make_optimizer
@@ -325,12 +324,6 @@ def check_compiler(device: str) -> None:
         raise VertebraError(
             "train.compile needs a C++ compiler on the CPU, and none is found (c++, g++ or clang++)"
         )
-
-
-def has_compiler() -> bool:
-    """Whether there is a C++ compiler."""
-    names = (os.environ.get("CXX"), "c++", "g++", "clang++")
-    return any(name and shutil.which(name) for name in names)
 
 
 def check_device(name: str) -> None:

@@ -26,9 +26,10 @@ from vertebra.core.places import cache_folder
 from vertebra.data import ImageDataset, steps_per_epoch
 from vertebra.machine import Machine, give_back_freed_memory
 from vertebra.runs import Recipe
+from vertebra.runtime import has_compiler
 from vertebra.train.job import sampling_of
 from vertebra.train.rehearse import rehearsal, synthetic_batches, timed_step
-from vertebra.train.rules import bf16_is_worth_timing, has_compiler, share_of_a_step
+from vertebra.train.rules import bf16_is_worth_timing, share_of_a_step
 from vertebra.train.schedule import total_steps
 
 # Steps: to warm up, then timed, the candidates taking turns.
