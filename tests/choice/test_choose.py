@@ -178,3 +178,20 @@ def test_a_choice_is_plain_data(store: Evidence) -> None:
     assert plain["schema"] == "vertebra.choice/1"
     assert plain["recommended"]["model"] == choice.recommended.model
     assert plain["advice"]["commands"]
+
+
+def test_hours_go_by_steps_that_were_measured_where_there_are_some(tmp_path: Path) -> None:
+    store = Evidence(str(tmp_path / "evidence.sqlite"))
+    forward = made_up.measurement("resnet18")
+    conditions = dataclasses.replace(
+        forward.conditions, workload="train", input_shape=(32, 3, 224, 224)
+    )
+    store.add([forward, dataclasses.replace(forward, conditions=conditions, images_per_second=20)])
+    choice = _choose(store, images=36_000, hours=100.0)
+    assert choice.recommended is not None
+    assert choice.recommended.hours == pytest.approx(36_000 * 20 / 20 / 3600)
+    without = Evidence(str(tmp_path / "forward.sqlite"))
+    without.add([forward])
+    choice = _choose(without, images=36_000, hours=1000.0)
+    assert choice.recommended is not None
+    assert choice.recommended.hours == pytest.approx(36_000 * 20 * 3 * forward.p50 / 3600)

@@ -154,8 +154,8 @@ def noted(facts: Facts, winner: Candidate | None, requirement: Requirement) -> I
     if requirement.hours is not None and winner and winner.hours is not None:
         epochs = EPOCHS[requirement.pretrained]
         yield (
-            f"hours of training are an estimate: {epochs} passes over the images, each image three "
-            f"forward passes in eager fp32"
+            f"hours of training are an estimate: {epochs} passes over the images at the speed of "
+            f"its own steps (vertebra bench --workload train), else three forward passes an image"
         )
     if requirement.hours is not None and requirement.gpus:
         yield "hours of training on a GPU are not known here, so they limit nothing"

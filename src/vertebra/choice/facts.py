@@ -49,6 +49,7 @@ def gather(
     """Every network of the catalogue in every allowed engine of which something is known."""
     on_data = on_data or OnData()
     measured = _measured(requirement, evidence, machine)
+    steps = _images_a_second(requirement, evidence, machine)
     models = {
         setting: model
         for setting, some in _by_setting(measured).items()
@@ -64,7 +65,8 @@ def gather(
             ruled_out.append((base, why_not))
             continue
         own = [m for m in measured if m.model == name]
-        found += _costed(base, architecture, requirement, own, models)
+        hours = _hours(architecture, requirement, own, models, steps.get(name))
+        found += _costed(replace(base, hours=hours), architecture, requirement, own, models)
     return Facts(tuple(found), tuple(ruled_out), models)
 
 
@@ -187,7 +189,6 @@ def _costed(
     """The network in each allowed engine: as measured, else as predicted; else without a cost."""
     settings = {setting_of(m): m for m in own}
     allowed = [s for s in {**dict.fromkeys(models), **settings} if _is_allowed(s, requirement)]
-    hours = _hours(architecture, requirement, settings, models)
     for engine, precision, layout in allowed:
         setting = (engine, precision, layout)
         cost, cost_only = (
@@ -206,12 +207,11 @@ def _costed(
                 precision=precision,
                 layout=layout,
                 cost=cost,
-                hours=hours,
                 cost_only=cost_only,
             )
     if not allowed:
         engines, precisions = requirement.engines or ("eager",), requirement.precisions or ("fp32",)
-        yield replace(base, engine=engines[0], precision=precisions[0], hours=hours)
+        yield replace(base, engine=engines[0], precision=precisions[0])
 
 
 def _is_allowed(setting: tuple[str, str, str], requirement: Requirement) -> bool:
@@ -257,21 +257,37 @@ def _predicted(
     )
 
 
+def _images_a_second(
+    requirement: Requirement, evidence: Evidence, machine: Machine
+) -> dict[str, float]:
+    """Of training steps that were measured here, by network: the fastest way it was trained."""
+    threads = requirement.threads or machine.cores
+    found: dict[str, float] = {}
+    for m in evidence.measurements(machine=machine.fingerprint, workload="train"):
+        if m.conditions.threads == threads and _is_listed_as(m):
+            found[m.model] = max(found.get(m.model, 0.0), m.images_per_second)
+    return found
+
+
 def _hours(
     architecture: Architecture,
     requirement: Requirement,
-    settings: Mapping[tuple[str, str, str], Measurement],
+    own: Sequence[Measurement],
     models: Mapping[tuple[str, str, str], CostModel],
+    images_a_second: float | None,
 ) -> float | None:
-    """Of training on this CPU, from a forward pass in PyTorch; None where that is not known."""
+    """Of training on this CPU: from its own steps, else from its forward pass in PyTorch as it was
+    measured or is predicted; None where that is not known.
+    """
     if requirement.gpus or requirement.images is None:
         return None
-    eager = ("eager", "fp32", "contiguous")
-    if eager in settings:
-        forward = settings[eager].p50
-    elif eager in models:
-        forward = models[eager].seconds(architecture.work)
-    else:
-        return None
     images = requirement.images * EPOCHS[requirement.pretrained]
+    if images_a_second is not None:
+        return images / images_a_second / 3600
+    eager = ("eager", "fp32", "contiguous")
+    forward = next((m.p50 for m in own if setting_of(m) == eager), None)
+    if forward is None and eager in models:
+        forward = models[eager].seconds(architecture.work)
+    if forward is None:
+        return None
     return images * _PASSES * forward / requirement.batch_served / 3600
