@@ -111,7 +111,8 @@ def _reach(requirement: Requirement) -> Callable[[Candidate], tuple[float, int, 
 
 def conflicting(facts: Facts, winner: Candidate | None, requirement: Requirement) -> Iterator[str]:
     """Rules that disagree with each other, and rules that a measurement disagrees with."""
-    names = dict.fromkeys(one.model for one in facts.candidates)
+    within = [one for one in facts.candidates if not breaks(one, requirement)]
+    names = dict.fromkeys(one.model for one in within)
     for conflict in conflicts(requirement, [get(name) for name in names]):
         yield conflict.says
     gap = covered(requirement).gap
@@ -139,37 +140,53 @@ def noted(facts: Facts, winner: Candidate | None, requirement: Requirement) -> I
     measured = {one.model for one in facts.candidates if one.is_measured}
     total = {one.model for one in facts.candidates}
     yield f"{len(measured)} of {len(total)} networks were measured on this machine"
+    yield from _of_predictions(facts)
+    if winner is not None:
+        yield from _of_accuracy(winner, requirement)
+        yield from _perhaps_better(facts, winner, requirement)
+    yield from _of_hours(winner, requirement)
+
+
+def _of_predictions(facts: Facts) -> Iterator[str]:
     for (engine, precision, layout), model in facts.models.items():
         yield (
             f"what was not measured in {engine} {precision} ({layout}) is predicted from "
             f"{model.networks} networks; such predictions err by {100 * model.error:.0f} % in half "
             f"of the cases"
         )
-    if winner and winner.accuracy and winner.accuracy.kind == "published":
-        yield "accuracy is ImageNet's: another data set's order of networks may differ"
-        if winner.precision != "fp32":
-            yield f"{winner.precision} is taken to be as accurate as fp32; measure it on your data"
-        if requirement.domain == "far":
-            yield "far from photographs ImageNet's accuracy says less: probe the features instead"
-    if requirement.hours is not None and winner and winner.hours is not None:
+
+
+def _of_accuracy(winner: Candidate, requirement: Requirement) -> Iterator[str]:
+    if winner.precision != "fp32":
+        yield f"{winner.precision} is taken to be as accurate as fp32; measure it on your data"
+    if winner.accuracy is None or winner.accuracy.kind != "published":
+        return
+    yield "accuracy is ImageNet's: another data set's order of networks may differ"
+    if requirement.domain == "far":
+        yield "far from photographs ImageNet's accuracy says less: probe the features instead"
+
+
+def _of_hours(winner: Candidate | None, requirement: Requirement) -> Iterator[str]:
+    if requirement.hours is None:
+        return
+    if requirement.gpus:
+        yield "hours of training on a GPU are not known here, so they limit nothing"
+    elif winner is not None and winner.hours is not None:
         epochs = EPOCHS[requirement.pretrained]
         yield (
             f"hours of training are an estimate: {epochs} passes over the images at the speed of "
             f"its own steps (vertebra bench --workload train), else three forward passes an image"
         )
-    if requirement.hours is not None and requirement.gpus:
-        yield "hours of training on a GPU are not known here, so they limit nothing"
-    if winner is not None:
-        better = [
-            one
-            for one in by_merit(facts.candidates, requirement)
-            if not one.is_measured
-            and one.cost is not None
-            and not breaks(one, requirement)
-            and merit(one, requirement.prefer, False) > merit(winner, requirement.prefer, False)
-        ]
-        for one in better[:_NEAREST]:
-            assert one.cost is not None
+
+
+def _perhaps_better(facts: Facts, winner: Candidate, requirement: Requirement) -> Iterator[str]:
+    """Those that would win were their predictions right."""
+    enough = requirement.min_accuracy is not None
+    least = merit(winner, requirement.prefer, enough)
+    for one in by_merit(facts.candidates, requirement)[:_NEAREST]:
+        if one.is_measured or one.cost is None or one.cost_only or breaks(one, requirement):
+            continue
+        if merit(one, requirement.prefer, enough) > least:
             yield (
                 f"{one.name} may be the better choice and is not measured: predicted "
                 f"{1e3 * one.cost.seconds:.3g} ms"

@@ -12,9 +12,13 @@ from vertebra.choice.order import RATES, RULE_WORTH, dominates, merit
 from vertebra.choice.requirement import Requirement
 from vertebra.zoo import get
 
-# On what one can be better than another: (words of more, words of less is better, value).
-_ACCURACY = next(axis for axis in AXES if axis.field == "min_accuracy")
-_COMPARED = ("latency_ms", "memory_mb", "file_mb", "params_m")
+# What two are compared by, besides their accuracy: the less the better.
+_COMPARED = {
+    "latency_ms": "time",
+    "memory_mb": "memory",
+    "file_mb": "file",
+    "params_m": "parameters",
+}
 
 
 def why_not(
@@ -43,10 +47,9 @@ def why_not(
         return f"unmeasured: {_prediction(candidate)}"
     better = [other for other in fits if dominates(other, candidate)]
     if better:
-        best = (
-            winner if winner in better else max(better, key=lambda c: merit(c, "balanced", False))
-        )
-        return f"dominated by {best.name}: {compared(best, candidate)}" if best else ""
+        enough = requirement.min_accuracy is not None
+        best = max(better, key=lambda one: merit(one, requirement.prefer, enough))
+        return f"dominated by {best.name}: {compared(best, candidate)}"
     if winner is None:
         return "nothing is recommended"
     return _beaten(candidate, winner, requirement)
@@ -80,22 +83,15 @@ def _points(points: float) -> str:
 
 
 def _part(axis: Axis, one: Candidate, other: Candidate) -> str | None:
-    if axis.field not in _COMPARED:
-        return None
+    noun = _COMPARED.get(axis.field)
     ours, theirs = axis.of(one), axis.of(other)
-    if ours is None or theirs is None or not ours or not theirs:
+    if noun is None or not ours or not theirs:
         return None
     ratio = ours / theirs
-    noun = {
-        "latency_ms": "time",
-        "memory_mb": "memory",
-        "file_mb": "file",
-        "params_m": "parameters",
-    }
     noise = max(_margin(one), _margin(other)) if axis.field == "latency_ms" else 0.005
     if abs(ratio - 1) <= noise:
-        return f"equal {noun[axis.field]}"
-    return f"{ratio:.2f} times the {noun[axis.field]}"
+        return f"equal {noun}"
+    return f"{ratio:.2f} times the {noun}"
 
 
 def _margin(candidate: Candidate) -> float:
