@@ -6,9 +6,9 @@ import dataclasses
 import json
 from pathlib import Path
 
-import made_up
 import pytest
 
+import made_up
 from vertebra.choice import Accuracy, Choice, OnData, Requirement, choose
 from vertebra.choice.facts import usable_weights
 from vertebra.evidence import Evidence
@@ -68,7 +68,7 @@ def test_engines_and_precisions_that_are_not_allowed_are_not_used(store: Evidenc
     assert choice.recommended.engine == "eager"
     none = _choose(store, images=20_000, precisions=("int8",))
     assert none.recommended is None
-    assert none.nearest == ("nothing was measured here yet",)
+    assert none.nearest == ("no p50 was measured here under these conditions yet",)
 
 
 def test_measurements_of_another_machine_are_no_evidence_here(store: Evidence) -> None:
@@ -161,7 +161,10 @@ def test_hours_of_training_are_a_limit_on_this_machine_and_none_on_a_gpu(store: 
 
 
 def test_p99_is_judged_by_p99_and_not_by_another(store: Evidence, tmp_path: Path) -> None:
-    assert _choose(store, images=20_000, latency_ms=50.0, percentile="p99").recommended is None
+    without = _choose(store, images=20_000, latency_ms=50.0, percentile="p99")
+    assert without.recommended is None
+    assert without.nearest == ("no p99 was measured here under these conditions yet",)
+    assert {one.model for one, _ in without.why_not} >= set(MEASURED)
     with_p99 = Evidence(str(tmp_path / "evidence.sqlite"))
     slow_tail = dataclasses.replace(made_up.measurement("resnet18"), p99=0.2)
     with_p99.add([slow_tail])
@@ -195,3 +198,17 @@ def test_hours_go_by_steps_that_were_measured_where_there_are_some(tmp_path: Pat
     choice = _choose(without, images=36_000, hours=1000.0)
     assert choice.recommended is not None
     assert choice.recommended.hours == pytest.approx(36_000 * 20 * 3 * forward.p50 / 3600)
+
+
+def test_of_two_versions_of_an_engine_the_newest_is_believed(tmp_path: Path) -> None:
+    store = Evidence(str(tmp_path / "evidence.sqlite"))
+    old = made_up.measurement("resnet18")
+    conditions = dataclasses.replace(old.conditions, engine_version="2.0")
+    new = dataclasses.replace(
+        old, conditions=conditions, p50=2 * old.p50, measured_at="2026-02-01T00:00:00+00:00"
+    )
+    store.add([new, old])
+    choice = _choose(store, images=20_000)
+    assert choice.recommended is not None
+    assert choice.recommended.cost is not None
+    assert choice.recommended.cost.seconds == new.p50

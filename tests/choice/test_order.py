@@ -159,3 +159,16 @@ def test_the_front_is_that_of_a_plain_search(some: list[Candidate]) -> None:
     for one in some:
         beaten = any(dominates(other, one) for other in some)
         assert (one.name in kept) != beaten
+
+
+def test_a_rule_about_real_time_does_not_turn_a_tighter_limit_into_a_slower_answer() -> None:
+    def one(model: str, family: str, seconds: float) -> Candidate:
+        cost = Cost(seconds, 1 / seconds, 10**8, 10**7)
+        return Candidate(model, family, 5 * 10**6, 0.3, "eager", "fp32", cost=cost)
+
+    some = [one("vit_s_16", "vit", 0.005), one("alexnet", "alexnet", 0.03)]
+    asked = Requirement(images=2_000_000)
+    for limit in (60.0, 45.0):
+        chosen = _chosen(some, replace(asked, latency_ms=limit))
+        assert chosen is not None
+        assert chosen.model == "vit_s_16"

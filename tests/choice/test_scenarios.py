@@ -1,7 +1,7 @@
 """Thirty situations with the answers that are taught for them, on what was measured of 46 networks.
 
-The measurements (``measured.json``) are real, of the machine that docs/benchmarks.md describes. Where
-the answer is not the taught one, a measurement has to say why: see :data:`EXPLAINED`.
+The measurements (``measured.json``) are real, of the machine that docs/benchmarks.md describes.
+Where the answer is not the taught one, a measurement has to say why: see :data:`EXPLAINED`.
 """
 
 from __future__ import annotations

@@ -119,9 +119,14 @@ def _decide_again(candidates: Sequence[Candidate], requirement: Requirement) -> 
 
 
 def _asked(candidates: Iterable[Candidate], requirement: Requirement) -> list[Candidate]:
-    """The candidates with what the rules say of them for this requirement."""
+    """The candidates with what the rules say of them for this requirement.
+
+    Whatever its limit on time: rules that speak of real time are shown and do not order, else a
+    tighter limit could give a slower answer.
+    """
     said: dict[str, float] = {}
+    at_any_pace = replace(requirement, latency_ms=None)
     for one in candidates:
         if one.model not in said:
-            said[one.model] = opinion(requirement, get(one.model))
+            said[one.model] = opinion(at_any_pace, get(one.model))
     return [replace(one, opinion=said[one.model]) for one in candidates]

@@ -78,7 +78,7 @@ def nearest(candidates: Sequence[Candidate], requirement: Requirement) -> Iterat
     """Where nothing fits: what breaks the limits least, and which limit to relax."""
     measured = [one for one in candidates if one.cost is not None and not one.cost_only]
     if not measured:
-        yield "nothing was measured here yet"
+        yield f"no {requirement.percentile} was measured here under these conditions yet"
         return
     ranked = sorted(
         {
@@ -144,6 +144,7 @@ def noted(facts: Facts, winner: Candidate | None, requirement: Requirement) -> I
     if winner is not None:
         yield from _of_accuracy(winner, requirement)
         yield from _perhaps_better(facts, winner, requirement)
+    yield from _of_target(facts, requirement)
     yield from _of_hours(winner, requirement)
 
 
@@ -153,6 +154,16 @@ def _of_predictions(facts: Facts) -> Iterator[str]:
             f"what was not measured in {engine} {precision} ({layout}) is predicted from "
             f"{model.networks} networks; such predictions err by {100 * model.error:.0f} % in half "
             f"of the cases"
+        )
+
+
+def _of_target(facts: Facts, requirement: Requirement) -> Iterator[str]:
+    if requirement.min_accuracy is not None and any(
+        one.accuracy and one.accuracy.kind == "published" for one in facts.candidates
+    ):
+        yield (
+            "the accuracy that is asked for was held against ImageNet's: on your images it may be "
+            "reached by less or by none"
         )
 
 

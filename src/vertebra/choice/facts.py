@@ -12,6 +12,7 @@ from vertebra.choice.requirement import Requirement
 from vertebra.core import VertebraError
 from vertebra.evidence import Evidence, Measurement, Published
 from vertebra.machine import Machine
+from vertebra.runtime import TORCH_ENGINES
 from vertebra.zoo import Architecture, get, list_models
 
 # Sides below which images are small, and networks made for them are meant.
@@ -141,14 +142,17 @@ def _unsuitable(
 def _measured(requirement: Requirement, evidence: Evidence, machine: Machine) -> list[Measurement]:
     """What was measured here under the conditions that the requirement means."""
     threads = requirement.threads or machine.cores
-    return [
-        m
-        for m in evidence.measurements(machine=machine.fingerprint, workload="stream")
-        if m.conditions.threads == threads
-        and m.conditions.batch == requirement.batch_served
-        and m.conditions.device == requirement.device
-        and _is_listed_as(m)
-    ]
+    newest: dict[tuple[str, tuple[str, str, str]], Measurement] = {}
+    for m in evidence.measurements(machine=machine.fingerprint, workload="stream"):
+        if (
+            m.conditions.threads == threads
+            and m.conditions.batch == requirement.batch_served
+            and m.conditions.device == requirement.device
+            and _is_listed_as(m)
+        ):
+            # The newest come first; older ones are of other versions of an engine.
+            newest.setdefault((m.model, setting_of(m)), m)
+    return list(newest.values())
 
 
 def _is_listed_as(measurement: Measurement) -> bool:
@@ -189,6 +193,7 @@ def _costed(
     """The network in each allowed engine: as measured, else as predicted; else without a cost."""
     settings = {setting_of(m): m for m in own}
     allowed = [s for s in {**dict.fromkeys(models), **settings} if _is_allowed(s, requirement)]
+    known = False
     for engine, precision, layout in allowed:
         setting = (engine, precision, layout)
         cost, cost_only = (
@@ -201,6 +206,7 @@ def _costed(
                 settings[setting].cost_only,
             )
         if cost is not None:
+            known = True
             yield replace(
                 base,
                 engine=engine,
@@ -209,7 +215,7 @@ def _costed(
                 cost=cost,
                 cost_only=cost_only,
             )
-    if not allowed:
+    if not known:
         engines, precisions = requirement.engines or ("eager",), requirement.precisions or ("fp32",)
         yield replace(base, engine=engines[0], precision=precisions[0])
 
@@ -252,7 +258,7 @@ def _predicted(
         seconds=seconds,
         images_per_second=requirement.batch_served / seconds,
         memory=None,
-        file=params * _BYTES[setting[1]],
+        file=params * _bytes_of_a_number(setting),
         error=models[setting].error,
     )
 
@@ -264,9 +270,16 @@ def _images_a_second(
     threads = requirement.threads or machine.cores
     found: dict[str, float] = {}
     for m in evidence.measurements(machine=machine.fingerprint, workload="train"):
-        if m.conditions.threads == threads and _is_listed_as(m):
+        c = m.conditions
+        if c.threads == threads and c.device == "cpu" and _is_listed_as(m):
             found[m.model] = max(found.get(m.model, 0.0), m.images_per_second)
     return found
+
+
+def _bytes_of_a_number(setting: tuple[str, str, str]) -> int:
+    """In what is loaded: engines that read a file make bf16 and fp16 of its fp32 themselves."""
+    engine, precision, _ = setting
+    return _BYTES[precision] if precision == "int8" or engine in TORCH_ENGINES else 4
 
 
 def _hours(
@@ -279,7 +292,7 @@ def _hours(
     """Of training on this CPU: from its own steps, else from its forward pass in PyTorch as it was
     measured or is predicted; None where that is not known.
     """
-    if requirement.gpus or requirement.images is None:
+    if requirement.gpus or requirement.images is None or requirement.device != "cpu":
         return None
     images = requirement.images * EPOCHS[requirement.pretrained]
     if images_a_second is not None:

@@ -5,8 +5,9 @@ accuracy for time, at a rate that is told: a network that takes twice as long ha
 accurate. A rule of thumb is worth as much as published accuracies err when they are carried over to
 other data, and nothing once there is evidence from the data itself.
 
-So a tighter limit never gives a slower answer, and one more dominated candidate changes nothing:
-limits are on the axes of dominance, hence cut the front and bring nothing new to it.
+So a tighter limit on time, memory, files or size never gives a slower answer, and one more
+dominated candidate changes nothing: these limits are on the axes of dominance, hence cut the front
+and bring nothing new to it.
 """
 
 from __future__ import annotations
