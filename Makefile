@@ -37,7 +37,7 @@ check: setup
 # Tests that keep to one thread, or to little, run on every core; the others start processes of their
 # own, kill them by the clock, or use every core themselves.
 PARALLEL := tests/anatomy tests/choice tests/core tests/data tests/evidence tests/nn tests/report tests/runs \
-	tests/zoo $(addprefix tests/cli/test_,$(addsuffix .py,choose compare data errors evidence show)) \
+	tests/zoo $(addprefix tests/cli/test_,$(addsuffix .py,choose_command compare data errors evidence show)) \
 	$(addprefix tests/train/test_,$(addsuffix .py,average fit labels loss lr_finder nonfinite norms \
 	optimizer own_data parts plan_and_tune precision sam schedule scores tta))
 
