@@ -45,10 +45,10 @@ def test_a_bench_is_a_table_then_json_of_the_same_then_a_page(tmp_path: Path) ->
     code, out, _ = run("bench", *NET, "--engine", "onnxruntime", "--html", str(page), "-q")
     assert code == 0
     assert out.splitlines()[-1] == str(page)
-    reader = Reader()
-    reader.feed(page.read_text())
-    assert "resnet20" in page.read_text()
-    assert "<script" not in page.read_text()
+    reader = Reader(page.read_text())
+    assert not reader.unbalanced
+    assert "resnet20" in reader.text
+    assert "script" not in {tag for tag, _ in reader.elements}
 
 
 def test_a_slower_second_bench_is_called_slower(tmp_path: Path) -> None:

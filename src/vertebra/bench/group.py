@@ -94,7 +94,6 @@ class Group:
         """The first member beside another process of the same: what noise looks like here."""
         while self.members:
             first = self.members[0]
-            first.samples = []
             with contextlib.ExitStack() as stack:
                 twin = self._started(first.cell, first.loaded["spec"], stack)
                 if twin is None:
@@ -103,6 +102,8 @@ class Group:
                     take_turns([first, twin], self._calls)
                     return paired_ratio(first.samples, twin.samples, ROUNDS)
                 except MemberError as error:
+                    if error.member is not first:
+                        return None
                     self._drop(first, error)
         return None
 
@@ -196,6 +197,8 @@ def take_turns(members: Sequence[Member], calls: int) -> None:
 
     Each turn begins with a call that is not counted: the caches hold another's weights.
     """
+    for member in members:
+        member.samples = []
     for index in range(ROUNDS):
         for member in members if index % 2 == 0 else reversed(members):
             least = math.ceil(calls / ROUNDS)

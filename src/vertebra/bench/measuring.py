@@ -104,14 +104,15 @@ def run(
     if highest not in LEAST_CALLS:
         raise unknown("percentile", highest, LEAST_CALLS)
     machine, outcome = describe(), Outcome()
-    pending = list(_pending(wanted, store, machine, force, by_layer, outcome))
+    calls = LEAST_CALLS[highest]
+    pending = list(_pending(wanted, store, machine, force, by_layer, outcome, calls))
     if outcome.known:
         tell(f"{len(outcome.known)} known already, {len(pending)} to measure")
     clock = _Clock(len(pending), tell)
     floor = _Floor(tell)
     for some in _groups(pending):
         clock.next(some)
-        group = Group(some, LEAST_CALLS[highest], by_layer)
+        group = Group(some, calls, by_layer)
         with group.opened():
             found, noise = _undisturbed(group, floor, machine, tell)
         store.add(found, machine)
@@ -152,6 +153,7 @@ def _pending(
     force: bool,
     by_layer: bool,
     outcome: Outcome,
+    calls: int,
 ) -> Iterator[Cell]:
     """What is left to measure; what is known or cannot be had goes into ``outcome``."""
     for cell in wanted:
@@ -160,7 +162,10 @@ def _pending(
             outcome.unavailable.append((cell, why_not))
             continue
         known = None if force else store.fresh(cell.conditions(machine).key)
-        if known is None or (by_layer and "layers" not in known.extra):
+        lacking = known is not None and (
+            len(known.samples) < calls or (by_layer and "layers" not in known.extra)
+        )
+        if known is None or lacking:
             yield cell
         else:
             outcome.known.append(known)

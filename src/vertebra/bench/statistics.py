@@ -40,7 +40,8 @@ class Ratio(Estimate):
     @property
     def differs(self) -> bool:
         """Whether it is a difference: the interval leaves out 1, and the value is off the floor."""
-        return not self.low <= 1 <= self.high and abs(self.value - 1) > self.floor
+        beyond = abs(math.log(self.value)) > math.log1p(self.floor)
+        return not self.low <= 1 <= self.high and beyond
 
 
 def percentile(samples: Sequence[float], percent: float) -> float:
@@ -66,6 +67,8 @@ def paired_ratio(
     numerator: Sequence[float], denominator: Sequence[float], rounds: int, floor: float = 0.0
 ) -> Ratio:
     """The ratio of two that took turns, round by round, so that what drifts drops out."""
+    if len(numerator) % rounds or len(denominator) % rounds:
+        raise ValueError("samples are whole rounds")
     pairs = zip(rounds_of(numerator, rounds), rounds_of(denominator, rounds), strict=True)
     found = signed_rank([math.log(a / b) for a, b in pairs])
     return Ratio(math.exp(found.value), math.exp(found.low), math.exp(found.high), floor)

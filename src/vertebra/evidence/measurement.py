@@ -67,8 +67,8 @@ class Measurement:
             difference.
         load: from the file (or the built network) to an engine that is ready.
         first: the first call, which may still compile.
-        memory: peak of resident memory from before loading to after the calls, less what the
-            process held before; a lower bound where the system reports none.
+        memory: peak of resident memory of the whole process, its libraries included, from before
+            loading to after the calls.
         file: size of what the engine loads.
         parity: largest difference from PyTorch in float32 on the same images and weights, over the
             largest output; None where there is nothing to compare, as in training.
