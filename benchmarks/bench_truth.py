@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import statistics
 import subprocess
@@ -60,13 +61,13 @@ def main() -> None:
 
 
 def beside_its_own_tool(model: str, engine: str, precision: str, rounds: int) -> float:
-    """Ours and theirs in turn; the deviation of the medians, 0 where it is within the noise."""
+    """Ours and theirs in turn; the deviation of the medians, infinite where it does not run."""
     cell = cells([model], [engine], [precision])[0]
     group = Group([cell], CALLS)
     with group.opened():
         if not group.members:
             print(f"{cell}: {group.failed[0][1]}")
-            return 0.0
+            return math.inf
         ratio = group.twin_ratio()
         floor = noise_floor(ratio) if ratio else 0.0
         member = group.members[0]

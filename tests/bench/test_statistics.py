@@ -1,21 +1,24 @@
 """Percentiles and intervals against NumPy and SciPy, and how often the intervals are right."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from scipy import stats
 
+import made_up
+from vertebra.bench.compare import ratio
 from vertebra.bench.statistics import (
     LEAST_ROUNDS,
     Ratio,
     median_interval,
     noise_floor,
     paired_ratio,
-    percentile,
     separate_ratio,
     signed_rank,
 )
+from vertebra.machine import percentile
 
 
 @pytest.mark.parametrize("count", [1, 2, 10, 64, 101, 662])
@@ -98,3 +101,23 @@ def test_too_few_rounds_give_all_that_was_seen() -> None:
     assert (found.low, found.high) == (1.0, 4.0)
     assert 2 / 2**LEAST_ROUNDS < 0.01 < 2 / 2 ** (LEAST_ROUNDS - 1)
     assert math.isclose(found.value, 2.25)
+
+
+def test_two_that_took_turns_are_compared_without_the_drift_that_both_were_in() -> None:
+    random = np.random.default_rng(5)
+    drift = np.exp(np.repeat(np.linspace(0, 0.4, 16), 4))  # a machine that slows down by half
+    a = drift * np.exp(random.normal(0, 0.01, 64))
+    b = 1.05 * drift * np.exp(random.normal(0, 0.01, 64))
+    before, after = (
+        replace(made_up.measurement("resnet18"), samples=tuple(times), floor=0.02)
+        for times in (a.tolist(), b.tolist())
+    )
+    apart = ratio(before, after)
+    assert not apart.differs
+    turns = {"rounds": 16, "turns": "the same"}
+    paired = ratio(replace(before, extra=turns), replace(after, extra=turns))
+    assert paired.differs
+    assert paired.low < 1.05 < paired.high
+    assert paired.high - paired.low < 0.2 * (apart.high - apart.low)
+    others = ratio(replace(before, extra=turns), replace(after, extra={**turns, "turns": "other"}))
+    assert others == apart

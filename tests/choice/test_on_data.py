@@ -5,14 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import made_up
 import pytest
 from scipy import stats
 
+import made_up
 import vertebra.zoo
 from vertebra.choice import OnData, Requirement, choose
-from vertebra.choice.on_data import from_runs, wilson
+from vertebra.choice.on_data import from_runs
 from vertebra.choice.probing import probe_candidates
+from vertebra.choice.shares import wilson
 from vertebra.core import VertebraError
 from vertebra.data import open_dataset
 from vertebra.evidence import Evidence

@@ -82,13 +82,6 @@ def test_it_comes_back_from_json(asked: dict[str, Any]) -> None:
     requirement = Requirement(**asked)
     plain = json.loads(json.dumps(requirement.to_dict(), allow_nan=False))
     assert Requirement(**plain) == requirement
-    assert set(requirement.limits()) <= {*AMOUNTS, "min_accuracy"}
-    assert all(value == plain[name] for name, value in requirement.limits().items())
-
-
-def test_every_limit_that_is_set_is_among_the_limits() -> None:
-    asked = Requirement(latency_ms=30, hours=2, min_accuracy=0.8, images=100)
-    assert asked.limits() == {"latency_ms": 30, "hours": 2, "min_accuracy": 0.8}
 
 
 def test_a_dataset_fills_in_what_it_knows() -> None:

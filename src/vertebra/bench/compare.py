@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vertebra.bench.statistics import Ratio, rounds_of, separate_ratio
+from vertebra.bench.statistics import Ratio, paired_ratio, rounds_of, separate_ratio
 from vertebra.core import VertebraError
 from vertebra.evidence import Measurement
 
@@ -93,8 +93,14 @@ def name(measurement: Measurement) -> str:
 
 
 def ratio(before: Measurement, after: Measurement) -> Ratio:
-    """The time of ``after`` over that of ``before``, whenever each was measured."""
-    return separate_ratio(_rounds(after), _rounds(before), max(before.floor, after.floor))
+    """The time of ``after`` over that of ``before``: round by round where they took turns, so that
+    what drifted drops out.
+    """
+    floor = max(before.floor, after.floor)
+    turns = before.extra.get("turns")
+    if turns is not None and turns == after.extra.get("turns"):
+        return paired_ratio(after.samples, before.samples, int(after.extra["rounds"]), floor)
+    return separate_ratio(_rounds(after), _rounds(before), floor)
 
 
 def _rounds(measurement: Measurement) -> list[float]:

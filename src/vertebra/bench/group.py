@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import secrets
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -14,10 +15,10 @@ from typing import Any
 
 from vertebra.bench import disturbance
 from vertebra.bench.plan import Cell
-from vertebra.bench.statistics import Ratio, median_interval, paired_ratio, percentile
+from vertebra.bench.statistics import Ratio, median_interval, paired_ratio
 from vertebra.bench.wire import Child, WorkerError
 from vertebra.evidence import Measurement
-from vertebra.machine import Machine
+from vertebra.machine import Machine, percentile
 
 Tell = Callable[[str], None]
 
@@ -74,6 +75,8 @@ class Group:
         self._calls = calls
         self._by_layer = by_layer
         self._worker = worker
+        # What was measured in turn is compared round by round: it is told by this.
+        self._turns = secrets.token_hex(8)
         self.failed: list[tuple[Cell, str]] = []
         self.members: list[Member] = []
 
@@ -114,8 +117,10 @@ class Group:
         for member in list(self.members):
             try:
                 member.memory = member.child.ask("memory", 60)["peak"]
+                if takes_turns(member.cell):
+                    member.extra["turns"] = self._turns
                 if self._by_layer:
-                    member.extra["layers"] = member.child.ask("layers", 600)["layers"]
+                    member.extra["layers"] = _layers(member)
                 found.append(_measurement(member, machine, floor, disturbed))
             except WorkerError as error:
                 self._drop(member, error)
@@ -126,6 +131,7 @@ class Group:
         the others begin anew, since its turns are in theirs.
         """
         while True:
+            self._turns = secrets.token_hex(8)
             for member in self.members:
                 member.samples = []
             pids = tuple(member.child.pid for member in self.members)
@@ -190,6 +196,20 @@ class Group:
             self.failed.append((cell, str(error)))
             return None
         return Member(cell, child, {**loaded, "spec": spec}, warm["seconds"])
+
+
+def takes_turns(cell: Cell) -> bool:
+    """Whether members of this workload are asked in turn, round by round."""
+    return _WORK[cell.workload] is take_turns
+
+
+def _layers(member: Member) -> list[dict[str, Any]] | str:
+    """Time by layer, or why it is not told: the times of the whole are kept all the same."""
+    try:
+        layers: list[dict[str, Any]] = member.child.ask("layers", 600)["layers"]
+    except WorkerError as error:
+        return str(error)
+    return layers
 
 
 def take_turns(members: Sequence[Member], calls: int) -> None:

@@ -162,20 +162,25 @@ def _pending(
             outcome.unavailable.append((cell, why_not))
             continue
         known = None if force else store.fresh(cell.conditions(machine).key)
-        lacking = known is not None and (
-            len(known.samples) < calls or (by_layer and "layers" not in known.extra)
-        )
-        if known is None or lacking:
+        if known is None or _lacks(known, calls, by_layer):
             yield cell
         else:
             outcome.known.append(known)
+
+
+def _lacks(known: Measurement, calls: int, by_layer: bool) -> bool:
+    """Whether a measurement does not answer the question: too few calls, disturbed, no layers."""
+    few = len(known.samples) < calls
+    return few or bool(known.warnings) or (by_layer and "layers" not in known.extra)
 
 
 def _groups(pending: Sequence[Cell]) -> Iterator[list[Cell]]:
     """Cells in their order, as many together as memory holds; those of one network if they can be,
     which are exported once then and compared side by side.
     """
-    budget = 0.6 * psutil.virtual_memory().available
+    # A container may have less than the machine; the process that writes files is one more.
+    available = min(psutil.virtual_memory().available, describe().memory)
+    budget = 0.6 * available - _PROCESS
     group: list[Cell] = []
     taken = 0.0
     for some in _blocks(pending, budget):

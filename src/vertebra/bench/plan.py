@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 from vertebra.core import VertebraError, unknown
@@ -146,7 +147,8 @@ def identity(target: str, image_size: int | None = None) -> tuple[tuple[int, int
 def _is_listed(target: str) -> bool:
     from vertebra.zoo import list_models
 
-    return target in list_models()
+    # In the order in which a target is opened: a run's folder may have a network's name.
+    return target in list_models() and not Path(target).is_dir()
 
 
 def _check(

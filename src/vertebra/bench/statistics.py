@@ -44,12 +44,6 @@ class Ratio(Estimate):
         return not self.low <= 1 <= self.high and beyond
 
 
-def percentile(samples: Sequence[float], percent: float) -> float:
-    """The least sample that ``percent`` of all do not exceed (nearest rank)."""
-    ordered = sorted(samples)
-    return ordered[max(0, math.ceil(percent / 100 * len(ordered) - 1e-9) - 1)]
-
-
 def rounds_of(samples: Sequence[float], rounds: int) -> list[float]:
     """The median of each of ``rounds`` equal parts, in order."""
     size = len(samples) // rounds

@@ -61,7 +61,7 @@ class Child:
         except BrokenPipeError:
             raise WorkerError(self._last_words()) from None
         line = self._line(timeout)
-        if not line:
+        if not line.endswith(b"\n"):  # it died, be it in the middle of its answer
             raise WorkerError(self._last_words())
         answer: dict[str, Any] = json.loads(line)
         if "error" in answer:
@@ -85,7 +85,10 @@ class Child:
 
     def kill(self) -> None:
         """End the process at once; harmless where it has ended."""
-        self._process.kill()
+        if self._process.poll() is None:
+            # Its whole session: a compiler that it started would go on.
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
 
     def __enter__(self) -> Self:

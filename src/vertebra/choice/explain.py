@@ -11,7 +11,7 @@ from vertebra.choice.opinions import voices
 from vertebra.choice.order import dominates, merit
 from vertebra.choice.reasons import compared, why_not
 from vertebra.choice.requirement import Requirement
-from vertebra.choice.rules import conflicts, covered
+from vertebra.choice.rules import Verdict, conflicts, covered, weights_verdicts
 from vertebra.zoo import get
 
 # How many are named where nothing fits, and where runs are proposed.
@@ -62,8 +62,17 @@ def why(winner: Candidate, requirement: Requirement) -> Iterator[str]:
         limit, own = getattr(requirement, axis.field), axis.of(winner)
         if limit is not None and own is not None and axis.field != "latency_ms":
             yield f"{axis.noun} {shown_value(axis, own)} within {shown_value(axis, limit)}"
-    for verdict in voices(requirement, get(winner.model), "prefers"):
-        yield f"rule {verdict.rule.code}: {verdict.says} ({verdict.rule.source})"
+    said = [*voices(requirement, get(winner.model), "prefers"), *_of_weights(winner, requirement)]
+    for verdict in said:
+        if verdict.stance == "prefers":
+            yield f"rule {verdict.rule.code}: {verdict.says} ({verdict.rule.source})"
+
+
+def _of_weights(winner: Candidate, requirement: Requirement) -> Iterator[Verdict]:
+    """What the rules say of the winner's weights beside the network's others."""
+    if winner.weights is not None:
+        others = [row.weights for row in get(winner.model).published]
+        yield from weights_verdicts(requirement, winner.weights, others)
 
 
 def _kind(kind: str) -> str:
@@ -120,7 +129,10 @@ def conflicting(facts: Facts, winner: Candidate | None, requirement: Requirement
         yield gap
     if winner is None:
         return
-    for verdict in voices(requirement, get(winner.model), "against"):
+    said = [*voices(requirement, get(winner.model), "against"), *_of_weights(winner, requirement)]
+    for verdict in said:
+        if verdict.stance != "against":
+            continue
         yield (
             f"rule {verdict.rule.code} advises against {winner.model} ({verdict.says}), and the "
             f"evidence speaks for it"

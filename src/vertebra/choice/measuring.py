@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 
 from vertebra.bench import Cell, cells, run
 from vertebra.choice.candidate import Candidate
@@ -43,17 +43,20 @@ def measure_what_matters(
     """The facts once the best candidate by all that is known is a measured one, or time is up.
 
     First a few small networks of many families, from which the others' cost is predicted; then what
-    would win if its prediction were right, again and again.
+    would win if its prediction were right, again and again. One at a time, so that the last one
+    alone may take longer than there is time.
     """
     until, tried = time.monotonic() + seconds, set[tuple[str, Setting]]()
     setting = _setting(requirement)
     while setting is not None and time.monotonic() < until:
-        wanted = [pair for pair in _next(requirement, facts, setting) if pair not in tried]
-        if not wanted:
+        wanted = next(_next(requirement, facts, setting, tried), None)
+        if wanted is None:
             break
-        tried.update(wanted)
+        tried.add(wanted)
         percentile = max(requirement.percentile, "p90")
-        run(_cells(requirement, wanted), store, highest=percentile, tell=tell)
+        outcome = run(_cells(requirement, wanted), store, highest=percentile, tell=tell)
+        for cell, why in (*outcome.unavailable, *outcome.unmeasurable):
+            tell(f"{cell}: {why}")
         facts = gather(requirement, store, machine, on_data)
     return facts
 
@@ -71,47 +74,48 @@ def _setting(requirement: Requirement) -> Setting | None:
 
 
 def _next(
-    requirement: Requirement, facts: Facts, setting: Setting
+    requirement: Requirement, facts: Facts, setting: Setting, tried: Set[tuple[str, Setting]]
 ) -> Iterator[tuple[str, Setting]]:
-    """The networks to measure now."""
+    """The networks to measure now, the first one first; none that was tried."""
     here = [one for one in facts.candidates if (one.engine, one.precision) == setting]
     known = {one.model: one.family for one in here if one.is_measured}
     if len(known) < LEAST_NETWORKS or len(set(known.values())) < LEAST_FAMILIES:
-        for model in _spread(facts.candidates, set(known), LEAST_NETWORKS - len(known)):
+        done = set(known) | {model for model, _ in tried}
+        for model in _spread(facts.candidates, done):
             yield model, setting
         return
     open_ones = [
-        one for one in facts.candidates if not one.cost_only and not breaks(one, requirement)
+        one
+        for one in facts.candidates
+        if not one.cost_only
+        and not breaks(one, requirement)
+        and (one.is_measured or (one.model, (one.engine, one.precision)) not in tried)
     ]
     winner = best(open_ones, requirement.prefer, requirement.min_accuracy is not None)
     if winner is not None and not winner.is_measured:
         yield winner.model, (winner.engine, winner.precision)
 
 
-def _spread(candidates: Sequence[Candidate], known: set[str], count: int) -> list[str]:
+def _spread(candidates: Sequence[Candidate], known: set[str]) -> list[str]:
     """The cheapest of each family, then the second of each, ... that are not known yet."""
     by_family: dict[str, list[Candidate]] = {}
     for one in {one.model: one for one in candidates}.values():
-        if one.model not in known:
-            by_family.setdefault(one.family, []).append(one)
+        by_family.setdefault(one.family, []).append(one)
     ranked = [
         (place, one.gmacs, one.model)
         for some in by_family.values()
         for place, one in enumerate(sorted(some, key=lambda c: c.gmacs))
     ]
-    return [model for _, _, model in sorted(ranked)[: max(count, 1)]]
+    return [model for _, _, model in sorted(ranked) if model not in known]
 
 
-def _cells(requirement: Requirement, pairs: Sequence[tuple[str, Setting]]) -> list[Cell]:
-    return [
-        cell
-        for model, (engine, precision) in pairs
-        for cell in cells(
-            [model],
-            [engine],
-            [precision],
-            [requirement.batch_served],
-            threads=requirement.threads,
-            device=requirement.device,
-        )
-    ]
+def _cells(requirement: Requirement, pair: tuple[str, Setting]) -> list[Cell]:
+    model, (engine, precision) = pair
+    return cells(
+        [model],
+        [engine],
+        [precision],
+        [requirement.batch_served],
+        threads=requirement.threads,
+        device=requirement.device,
+    )

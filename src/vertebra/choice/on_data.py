@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import math
-import statistics
 from pathlib import Path
 
 from vertebra.choice.candidate import Accuracy
+from vertebra.choice.shares import wilson
 from vertebra.core import VertebraError
 from vertebra.runs import Run
-
-CONFIDENCE = 0.99
 
 
 def from_runs(folder: Path, fingerprint: str) -> dict[str, Accuracy]:
@@ -41,14 +38,3 @@ def _of_run(run: Run) -> Accuracy | None:
     top1 = max(line["val_top1"] for line in epochs)
     images = sum(run.card["counts"].get("val", {}).values())
     return Accuracy(top1, "runs", f"{run.path}, validation", wilson(top1, images))
-
-
-def wilson(share: float, images: int) -> tuple[float, float] | None:
-    """Interval of a share of ``images`` at 99 % (Wilson, 1927); None of no images."""
-    if images < 1:
-        return None
-    z = statistics.NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
-    middle = (share + z * z / (2 * images)) / (1 + z * z / images)
-    half = math.sqrt(share * (1 - share) / images + z * z / (4 * images * images))
-    half *= z / (1 + z * z / images)
-    return max(0.0, middle - half), min(1.0, middle + half)

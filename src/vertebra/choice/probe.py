@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from vertebra.choice.logme import checked, logme
+from vertebra.choice.shares import wilson
 from vertebra.core import VertebraError, address
 from vertebra.report.words import plural
 
@@ -232,14 +233,12 @@ def _rare(labels: Ints, folds: int) -> tuple[str, ...]:
 
 def _interval(shares: Sequence[float], images: int) -> tuple[float, float]:
     """The wider one of Student's interval over the folds and Wilson's over the images."""
-    from scipy.stats import norm, t
+    from scipy.stats import t
 
     mean, folds = statistics.fmean(shares), len(shares)
     reach = float(t.ppf((1 + CONFIDENCE) / 2, folds - 1)) * statistics.stdev(shares) / folds**0.5
-    z = float(norm.ppf((1 + CONFIDENCE) / 2))
-    centre = (mean + z**2 / (2 * images)) / (1 + z**2 / images)
-    half = z * (mean * (1 - mean) / images + z**2 / (4 * images**2)) ** 0.5 / (1 + z**2 / images)
-    return max(0.0, min(mean - reach, centre - half)), min(1.0, max(mean + reach, centre + half))
+    low, high = wilson(mean, images) or (0.0, 1.0)
+    return max(0.0, min(mean - reach, low)), min(1.0, max(mean + reach, high))
 
 
 def features_of(

@@ -47,17 +47,6 @@ _AMOUNTS = (
 )
 _SHARES = ("min_accuracy", "baseline_accuracy")
 _SWITCHES = ("must_features", "pretrained", "interpretable")
-# What a network must hold, whatever else speaks for it.
-_LIMITS = (
-    "latency_ms",
-    "throughput",
-    "memory_mb",
-    "file_mb",
-    "gmacs",
-    "params_m",
-    "hours",
-    "min_accuracy",
-)
 
 
 @dataclass(frozen=True)
@@ -164,11 +153,6 @@ class Requirement:
                 raise unknown("field of a requirement", name, names)
         images = sum(sum(classes.values()) for classes in card.counts.values())
         return cls(**{"images": images, "classes": len(card.classes), **others})
-
-    def limits(self) -> Mapping[str, float]:
-        """The hard limits that are set, by name."""
-        given = {name: getattr(self, name) for name in _LIMITS}
-        return {name: float(value) for name, value in given.items() if value is not None}
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON, under the names of the fields."""

@@ -87,9 +87,14 @@ def _times(base: Measurement, m: Measurement) -> str:
 
 def print_layers(outcome: Outcome) -> None:
     """The twenty layers of each that take longest."""
+    from vertebra.bench.compare import name
 
     for m in [*outcome.known, *outcome.measurements]:
-        some = sorted(m.extra.get("layers", ()), key=lambda row: -row["seconds"])
+        layers = m.extra.get("layers", ())
+        if isinstance(layers, str):
+            output.line(f"{name(m)}: no time by layer: {layers}")
+            continue
+        some = sorted(layers, key=lambda row: -row["seconds"])
         total = sum(row["seconds"] for row in some) or 1.0
         output.line()
         output.line(

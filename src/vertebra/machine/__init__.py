@@ -3,7 +3,7 @@
 from vertebra.machine.description import Machine, describe, usable_cores
 from vertebra.machine.memory import give_back_freed_memory, keep_freed_memory
 from vertebra.machine.roofline import Roofline, measure_roofline
-from vertebra.machine.timing import Timing, time_call, time_calls
+from vertebra.machine.timing import Timing, percentile, time_call, time_calls
 
 __all__ = [
     "Machine",
@@ -13,6 +13,7 @@ __all__ = [
     "give_back_freed_memory",
     "keep_freed_memory",
     "measure_roofline",
+    "percentile",
     "time_call",
     "time_calls",
     "usable_cores",

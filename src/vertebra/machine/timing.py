@@ -1,9 +1,10 @@
 """The one timing loop, for comparing calls side by side."""
 
 import gc
+import math
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 
@@ -21,8 +22,13 @@ class Timing:
     @property
     def p90(self) -> float:
         """The duration that nine calls in ten stay within (nearest rank)."""
-        ordered = sorted(self.samples)
-        return ordered[min(len(ordered) - 1, -(-9 * len(ordered) // 10) - 1)]
+        return percentile(self.samples, 90)
+
+
+def percentile(samples: Sequence[float], percent: float) -> float:
+    """The least sample that ``percent`` of all do not exceed (nearest rank)."""
+    ordered = sorted(samples)
+    return ordered[max(0, math.ceil(percent / 100 * len(ordered) - 1e-9) - 1)]
 
 
 def time_calls(

@@ -23,11 +23,6 @@ if TYPE_CHECKING:
 RULES: tuple[Rule, ...] = (*TABLE, *SCALE, *HABITS, *CAPACITY, *WEIGHTS)
 
 
-def holding(requirement: Requirement) -> tuple[Rule, ...]:
-    """The rules that hold for a requirement, whatever they say of whom."""
-    return tuple(rule for rule in RULES if rule.applies(requirement))
-
-
 def verdicts(requirement: Requirement, architecture: Architecture) -> tuple[Verdict, ...]:
     """What each rule says of an architecture, but for those that are silent."""
     stances = ((rule, rule.on(requirement, architecture)) for rule in RULES)
@@ -68,7 +63,6 @@ __all__ = [
     "Where",
     "conflicts",
     "covered",
-    "holding",
     "span",
     "verdicts",
     "weights_verdicts",
