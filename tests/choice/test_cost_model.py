@@ -2,10 +2,10 @@
 
 import statistics
 
-import made_up
 import pytest
 from sklearn.linear_model import LinearRegression
 
+import made_up
 from vertebra.choice.cost_model import (
     LEAST_NETWORKS,
     Example,
