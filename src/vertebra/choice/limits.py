@@ -42,9 +42,10 @@ class Break:
     def __str__(self) -> str:
         """As told to the user."""
         axis = self.axis
-        shown = f"{shown_value(axis, self.value)} where {shown_value(axis, self.limit)}"
         bound = "at most" if axis.most else "at least"
-        return f"{axis.noun} {shown} is {bound} allowed: {100 * self.share:.0f} % beyond"
+        asked = f"{bound} {shown_value(axis, self.limit)} asked for"
+        by = f"{100 * self.share:.0f} % beyond"
+        return f"{axis.noun} {shown_value(axis, self.value)}, {asked}: {by}"
 
 
 def shown_value(axis: Axis, value: float) -> str:
