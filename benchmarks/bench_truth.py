@@ -4,8 +4,8 @@ Three questions. (1) Our median of a network in an engine beside that engine's o
 benchmark_app, a plain loop around onnxruntime, torch.utils.benchmark; theirs in a process of its
 own, the two taking turns. (2) How often two processes of the same subject are called different, of
 100 pairs: at most 4 by chance at 99 %. (3) How often one that takes 5 % longer is found, of 100
-pairs: at least 80. Every pair is two new processes with the noise floor of a third one, as in a
-bench. The last line has the largest deviation of (1).
+pairs: at least 80. Every pair is of new processes with the noise floor of one more, as in a bench.
+The last line has the largest deviation of (1).
 
     python benchmarks/bench_truth.py [--models resnet50,efficientnet_b0] [--rounds 4] [--tries 100]
 """
@@ -53,8 +53,7 @@ def main() -> None:
         for engine, precision in ENGINES:
             worst = max(worst, beside_its_own_tool(model, engine, precision, arguments.rounds))
     if arguments.tries:
-        same = pairs(arguments.pair, arguments.tries, slow=False)
-        slow = pairs(arguments.pair, arguments.tries, slow=True)
+        same, slow = pairs(arguments.pair, arguments.tries)
         print(f"the same beside itself: {same} of {arguments.tries} called different (at most 4 %)")
         print(f"5 % slower: {slow} of {arguments.tries} found (at least 80 %)")
     print(f"largest deviation from an engine's own tool: {100 * worst:.1f} %")
@@ -167,30 +166,33 @@ TOOLS: dict[str, Callable[[Cell, dict[str, str]], float]] = {
 }
 
 
-def pairs(model: str, tries: int, slow: bool) -> int:
-    """How many of so many pairs of processes are called different; ``slow``: the second one takes
-    5 % longer, and only "slower" counts.
+def pairs(model: str, tries: int) -> tuple[int, int]:
+    """How many of so many pairs of processes are called different, and how many are called slower
+    of those whose second one takes 5 % longer. All three take turns, as in a bench.
     """
     cell = cells([model], ["onnxruntime"], ["fp32"])[0]
-    os.environ["PYTHONPATH"] = str(Path(__file__).parent)  # where the worker finds slowed_worker
-    found = unmeasurable = 0
-    for _ in range(tries):
-        group = Group([cell, cell], CALLS, worker="slowed_worker")
+    # Where the worker finds slowed_worker.
+    paths = [str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
+    same = slower = unmeasurable = 0
+    for index in range(tries):
+        group = Group([cell, cell, cell], CALLS, worker="slowed_worker")
         with group.opened():
             ratio = group.twin_ratio()
-            if ratio is None:
+            if ratio is None or len(group.members) != 3:
                 raise SystemExit(f"{cell}: {group.failed[0][1]}")
-            first, second = group.members
-            if slow:
-                second.child.ask("slow_down", 60, factor=SLOWER)
-            take_turns([first, second], CALLS)
-            floor = noise_floor(ratio)
-            unmeasurable += floor > WORST_FLOOR
-            told = paired_ratio(second.samples, first.samples, ROUNDS, floor)
-            found += told.differs and (told.value > 1 or not slow)
-    if unmeasurable:
-        print(f"({unmeasurable} of {tries} pairs had a floor above 5 %, which a bench refuses)")
-    return found
+            first, second, slow = group.members
+            slow.child.ask("slow_down", 60, factor=SLOWER)
+            take_turns(group.members, CALLS)
+        floor = noise_floor(ratio)
+        unmeasurable += floor > WORST_FLOOR
+        same += paired_ratio(second.samples, first.samples, ROUNDS, floor).differs
+        found = paired_ratio(slow.samples, first.samples, ROUNDS, floor)
+        slower += found.differs and found.value > 1
+        if index % 10 == 9:
+            print(f"{index + 1} pairs: {same} the same called different, {slower} slower found,")
+            print(f"    {unmeasurable} with a floor above 5 %, which a bench refuses", flush=True)
+    return same, slower
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import psutil
 import pytest
 
 from vertebra.bench.wire import Child, WorkerError
+from vertebra.runtime import WITHOUT
 
 BAD = """
 import os, signal, sys, time
@@ -18,6 +19,8 @@ def obey(order, rest):
     print("a library says hello")
     if order == "echo":
         return rest
+    if order == "environment":
+        return {"is": os.environ.get(rest["name"])}
     if order == "die":
         print("the last words", file=sys.stderr, flush=True)
         os._exit(7)
@@ -36,6 +39,16 @@ def child(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Child:
     (tmp_path / "bad_child.py").write_text(BAD)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     return Child("bad_child", threads=1)
+
+
+def test_what_would_change_the_precision_is_kept_from_it(
+    child: Child, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ONEDNN_DEFAULT_FPMATH_MODE", "BF16")
+    with Child("bad_child", 1) as told, Child("bad_child", 1, WITHOUT) as kept:
+        name = "ONEDNN_DEFAULT_FPMATH_MODE"
+        assert told.ask("environment", 30, name=name) == {"is": "BF16"}
+        assert kept.ask("environment", 30, name=name) == {"is": None}
 
 
 def test_it_answers_and_what_libraries_print_is_no_answer(child: Child) -> None:

@@ -152,3 +152,13 @@ def test_asking_loads_no_engine() -> None:
         "assert not heavy, heavy\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_the_environment_is_part_of_how_an_engine_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = options(Setup("openvino"))
+    monkeypatch.setenv("KMP_BLOCKTIME", "0")
+    assert options(Setup("openvino")) == {**plain, "KMP_BLOCKTIME": "0"}
+    # What a measuring process is told by itself, or runs without, changes nothing.
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    monkeypatch.setenv("ONEDNN_DEFAULT_FPMATH_MODE", "BF16")
+    assert options(Setup("openvino")) == {**plain, "KMP_BLOCKTIME": "0"}

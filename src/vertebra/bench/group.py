@@ -19,6 +19,7 @@ from vertebra.bench.statistics import Ratio, median_interval, paired_ratio
 from vertebra.bench.wire import Child, WorkerError
 from vertebra.evidence import Measurement
 from vertebra.machine import Machine, percentile
+from vertebra.runtime import WITHOUT
 
 Tell = Callable[[str], None]
 
@@ -88,26 +89,26 @@ class Group:
             contextlib.ExitStack() as stack,
         ):
             for cell, spec in self._made(Path(folder)):
-                member = self._started(cell, spec, stack)
-                if member is not None:
-                    self.members.append(member)
+                try:
+                    self.members.append(self._started(cell, spec, stack))
+                except WorkerError as error:
+                    self.failed.append((cell, str(error)))
             yield self
 
     def twin_ratio(self) -> Ratio | None:
-        """The first member beside another process of the same: what noise looks like here."""
-        while self.members:
-            first = self.members[0]
+        """A member beside another process of the same: what noise looks like here.
+
+        The first one that lives through it together with its twin.
+        """
+        for member in list(self.members):
             with contextlib.ExitStack() as stack:
-                twin = self._started(first.cell, first.loaded["spec"], stack)
-                if twin is None:
-                    return None
                 try:
-                    take_turns([first, twin], self._calls)
-                    return paired_ratio(first.samples, twin.samples, ROUNDS)
-                except MemberError as error:
-                    if error.member is not first:
-                        return None
-                    self._drop(first, error)
+                    twin = self._started(member.cell, member.loaded["spec"], stack)
+                    take_turns([member, twin], self._calls)
+                    return paired_ratio(member.samples, twin.samples, ROUNDS)
+                except WorkerError as error:
+                    if isinstance(error, MemberError) and error.member is member:
+                        self._drop(member, error)
         return None
 
     def measure(self, machine: Machine, floor: float) -> list[Measurement]:
@@ -117,6 +118,8 @@ class Group:
         for member in list(self.members):
             try:
                 member.memory = member.child.ask("memory", 60)["peak"]
+                # After memory, which a second loading would add to.
+                member.extra["share"] = member.child.ask("share", _PATIENCE)["share"]
                 if takes_turns(member.cell):
                     member.extra["turns"] = self._turns
                 if self._by_layer:
@@ -183,18 +186,19 @@ class Group:
                     specs.append((cell, cell.spec(str(here), answer["artifacts"][index])))
         return specs
 
-    def _started(
-        self, cell: Cell, spec: dict[str, Any], stack: contextlib.ExitStack
-    ) -> Member | None:
-        """The cell in a process of its own, warm."""
-        child = stack.enter_context(Child(self._worker, cell.setup.thread_count))
+    def _started(self, cell: Cell, spec: dict[str, Any], stack: contextlib.ExitStack) -> Member:
+        """The cell in a process of its own, warm.
+
+        Raises:
+            WorkerError: it cannot be loaded or called.
+        """
+        child = stack.enter_context(Child(self._worker, cell.setup.thread_count, WITHOUT))
         try:
             loaded = child.ask("load", _PATIENCE, **spec)
             warm = child.ask("settle", _PATIENCE, seconds=_WARM_SECONDS)
-        except WorkerError as error:
+        except WorkerError:
             child.kill()
-            self.failed.append((cell, str(error)))
-            return None
+            raise
         return Member(cell, child, {**loaded, "spec": spec}, warm["seconds"])
 
 

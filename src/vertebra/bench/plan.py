@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from vertebra.bench.subject import OPTIMIZER
 from vertebra.core import VertebraError, unknown
 from vertebra.evidence import Conditions
 from vertebra.machine import Machine
@@ -47,7 +48,7 @@ class Cell:
     def conditions(self, machine: Machine) -> Conditions:
         """What its measurement will hold for."""
         setup = self.setup
-        own = {} if self.workload == "train" else options(setup)
+        own = {"optimizer": OPTIMIZER} if self.workload == "train" else {}
         return Conditions(
             fingerprint=self.fingerprint,
             input_shape=self.input_shape,
@@ -59,7 +60,7 @@ class Cell:
             threads=setup.thread_count,
             device=setup.device,
             machine=machine.fingerprint,
-            options={**own, **self.options},
+            options={**options(setup), **own, **self.options},
         )
 
     def spec(self, folder: str, artifact: str | None) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -22,13 +23,21 @@ class WorkerError(VertebraError):
 
 
 class Child:
-    """A process of ours that answers lines of JSON. Use it as a context: it never outlives it."""
+    """A process of ours that answers lines of JSON. Use it as a context: it never outlives it.
 
-    def __init__(self, module: str, threads: int) -> None:
+    Args:
+        module: that it runs.
+        threads: of OpenMP.
+        without: names that are taken out of its environment.
+    """
+
+    def __init__(self, module: str, threads: int, without: Sequence[str] = ()) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="vertebra-worker-")
         self._noise = Path(self._folder.name, "stderr")
         # OpenMP reads these once, when it is loaded.
         environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
+        for name in without:
+            environment.pop(name, None)
         with self._noise.open("wb") as noise:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", module],

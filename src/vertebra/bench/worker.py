@@ -71,6 +71,10 @@ class Worker:
         """Be a server for so many requests."""
         return serve(self._subject.call, rate, requests, seed).to_dict()
 
+    def share(self) -> Answer:
+        """How much ran in the precision that was asked for; an error if most did not."""
+        return {"share": self._subject.share()}
+
     def layers(self) -> Answer:
         """Time by layer, by the engine's own account."""
         return {"layers": self._subject.layers()}

@@ -34,7 +34,7 @@ class EagerSession:
         self._threads_before = torch.get_num_threads()
         self._use_threads()
         started = time.perf_counter()
-        _multiply_float32_in_full(setup)
+        multiply_float32_in_full(setup)
         self._net = twin(net, input_shape, setup.precision, setup.layout, setup.device)
         self._call = self._ready(self._net)
         self._wait()
@@ -115,7 +115,7 @@ def weights_by_precision(net: nn.Module) -> Counter[str]:
     return sizes
 
 
-def _multiply_float32_in_full(setup: Setup) -> None:
+def multiply_float32_in_full(setup: Setup) -> None:
     """A GPU would otherwise round the factors of a float32 convolution to TF32's ten bits."""
     if setup.on_gpu:
         torch.backends.cudnn.allow_tf32 = False

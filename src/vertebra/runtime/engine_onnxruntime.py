@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 import re
@@ -49,8 +50,6 @@ class OnnxRuntimeSession:
         self.setup = setup
         self._file = file
         self._library = import_onnxruntime()
-        # Before the session is there, so that memory never holds two.
-        self.share = self._judged()
         started = time.perf_counter()
         self._session = self._loaded()
         self.load_seconds = time.perf_counter() - started
@@ -59,6 +58,13 @@ class OnnxRuntimeSession:
             raise VertebraError(f"{file} takes images of {self.input_shape}, not {input_shape}")
         self.precision = setup.precision
         self.file_bytes = bytes_of(file)
+
+    @functools.cached_property
+    def share(self) -> float:
+        """See :class:`Session`: seen by loading the file a second time and running it on zeros."""
+        if self.setup.engine == "tensorrt":
+            return math.nan  # which shows itself as one operation
+        return judged(_work(self._profiled(None, rounds=1)), self.setup)
 
     def prepare(self, images: Images) -> Any:
         """See :class:`Session`."""
@@ -81,12 +87,6 @@ class OnnxRuntimeSession:
     def close(self) -> None:
         """See :class:`Session`."""
         del self._session
-
-    def _judged(self) -> float:
-        """The share that runs as asked, by running it once on zeros."""
-        if self.setup.engine == "tensorrt":
-            return math.nan  # which shows itself as one operation
-        return judged(_work(self._profiled(None, rounds=1)), self.setup)
 
     def _place(self) -> tuple[str, int]:
         """Where images lie, in its words."""

@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
 
 def load(
-    what: nn.Module | Artifact | Path | str, setup: Setup, input_shape: Shape | None = None
+    what: nn.Module | Artifact | Path | str,
+    setup: Setup,
+    input_shape: Shape | None = None,
+    check: bool = True,
 ) -> Session:
     """Load a network into an engine; PyTorch is imported only where PyTorch runs it.
 
@@ -26,11 +29,23 @@ def load(
             folder, or a file (.onnx, OpenVINO's .xml).
         setup: the engine, and how it shall run.
         input_shape: (batch, channels, height, width); a file knows its own.
+        check: find out the precision that runs at once. Otherwise that is left to the first reading
+            of ``share``, where it takes loading a second time: whoever times the first call wants
+            no other before.
 
     Raises:
         VertebraError: the cell cannot run here; ``what`` does not fit the setup; or most of the
             network would run in another precision than asked.
     """
+    session = _session(what, setup, input_shape)
+    if check:
+        _ = session.share  # reading it raises where it is not as asked
+    return session
+
+
+def _session(
+    what: nn.Module | Artifact | Path | str, setup: Setup, input_shape: Shape | None
+) -> Session:
     require(setup)
     shape = None if input_shape is None else checked_shape(input_shape)
     if isinstance(what, str):

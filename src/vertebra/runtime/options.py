@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
+
 from vertebra.runtime.availability import has_int8_dot_product, installed_version
 from vertebra.runtime.setup import Setup
 
 
 def options(setup: Setup) -> dict[str, str]:
     """By name, in words: two times are comparable only where these are equal."""
-    asked = dict(_ASKED[setup.engine])
+    asked = {**_ASKED[setup.engine], **environment()}
+    if not setup.runs_in_torch:
+        asked["exporter"] = f"torch {installed_version('torch')}"
     if setup.runs_in_torch and setup.on_gpu:
         asked["tf32"] = "off"
     if setup.engine == "tensorrt":
@@ -17,6 +21,24 @@ def options(setup: Setup) -> dict[str, str]:
         asked["quantiser"] = _QUANTISERS[setup.engine]()
     return asked
 
+
+def environment() -> dict[str, str]:
+    """What is set in the environment that the libraries read, and that changes how fast they are.
+
+    Without what a measuring process is told itself, :data:`WITHOUT` and the number of threads.
+    """
+    return {
+        name: os.environ[name]
+        for name in sorted(os.environ)
+        if name.startswith(_READ) and name not in _TOLD
+    }
+
+
+# These make float32 products of fewer bits, so that what was asked for would not be what ran.
+WITHOUT = ("DNNL_DEFAULT_FPMATH_MODE", "NVIDIA_TF32_OVERRIDE", "ONEDNN_DEFAULT_FPMATH_MODE")
+_TOLD = (*WITHOUT, "OMP_NUM_THREADS", "ORT_DISABLE_TELEMETRY")
+_LIBRARIES = "OMP_ KMP_ GOMP_ MKL_ ONEDNN_ DNNL_ ORT_ TORCHINDUCTOR_ CUBLAS_ CUDNN_"
+_READ = (*_LIBRARIES.split(), "LD_PRELOAD", "MALLOC_")
 
 # Inductor's freezing is off: measured in docs/decisions/0017.
 _COMPILED = {"backend": "inductor", "graph": "whole", "shapes": "static", "freezing": "off"}

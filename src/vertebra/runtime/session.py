@@ -40,9 +40,6 @@ class Session(Protocol):
         setup: what was asked for.
         input_shape: (batch, channels, height, width).
         precision: that really runs.
-        share: of the convolutions and matrix products, how much runs in it, from 0 to 1; NaN where
-            the engine does not tell (TensorRT). ONNX Runtime and OpenVINO weigh each by the numbers
-            that it gives out, PyTorch's engines by its weights.
         file_bytes: size of what was loaded: the model's files; of a network in PyTorch its weights
             and buffers in that precision.
         load_seconds: from the file, or the built network, to an engine that is ready; without
@@ -52,9 +49,19 @@ class Session(Protocol):
     setup: Setup
     input_shape: Shape
     precision: str
-    share: float
     file_bytes: int
     load_seconds: float
+
+    @property
+    def share(self) -> float:
+        """Of the convolutions and matrix products, how much runs in ``precision``, from 0 to 1.
+
+        ONNX Runtime and OpenVINO weigh each by the numbers that it gives out, PyTorch's engines by
+        its weights; NaN where the engine does not tell (TensorRT).
+
+        Raises:
+            VertebraError: most of it runs in another.
+        """
 
     def prepare(self, images: Images) -> Any:
         """float32 (B, C, H, W) as the engine takes it.
