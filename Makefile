@@ -39,7 +39,9 @@ check: setup
 PARALLEL := tests/anatomy tests/choice tests/core tests/data tests/evidence tests/nn tests/report tests/runs \
 	tests/zoo $(addprefix tests/cli/test_,$(addsuffix .py,choose_command compare data errors evidence show)) \
 	$(addprefix tests/train/test_,$(addsuffix .py,average fit labels loss lr_finder nonfinite norms \
-	optimizer own_data parts plan_and_tune precision sam schedule scores tta))
+	optimizer own_data parts plan_and_tune precision sam schedule scores tta)) \
+	$(addprefix tests/runtime/test_runtime_,$(addsuffix .py,engines export quantise setup)) \
+	$(addprefix tests/bench/test_,$(addsuffix .py,disturbance serving statistics wire))
 
 test: check
 	$(BIN)/python -m pytest -n auto --dist worksteal $(PARALLEL)

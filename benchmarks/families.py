@@ -5,14 +5,18 @@ multiply-accumulates, bytes and the roofline order the measured times; the error
 ``vertebra choose`` predicts unmeasured networks by; and what holds of some sayings. The last line
 is that error over the one of a regression on multiply-accumulates alone.
 
-    vertebra bench --suite families && python benchmarks/families.py [--store URL]
+    vertebra bench --suite families && python benchmarks/families.py [--store URL] [--csv FILE]
+
+``--csv`` writes what was measured, for tests/choice/test_scenarios.py (measured.csv).
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
 import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 
 from scipy.stats import spearmanr
 
@@ -27,9 +31,13 @@ Times = Mapping[tuple[str, str], Measurement]
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--store")
+    parser.add_argument("--csv", type=Path)
     arguments = parser.parse_args()
     machine = vb.machine.describe()
-    nets = measured(arguments.store, machine.fingerprint)
+    everything = measured(arguments.store, machine.fingerprint)
+    if arguments.csv:
+        write_csv(everything, arguments.csv)
+    nets = {name: own for name, own in everything.items() if EAGER in own}
     print(f"{len(nets)} networks on {machine.processor}, {machine.cores} cores\n")
     for line in (*times(nets), "", *orders(nets), "", *sayings(nets), ""):
         print(line)
@@ -47,8 +55,21 @@ def measured(store: str | None, machine: str) -> dict[str, Times]:
         listed = c.fingerprint == vb.zoo.get(m.model).fingerprint if ":" not in m.model else False
         if listed and c.layout == "contiguous":
             found.setdefault(m.model, {})[c.engine, c.precision] = m
-    order = [name for name in vb.zoo.list_models() if EAGER in found.get(name, {})]
-    return {name: found[name] for name in order}
+    return {name: found[name] for name in vb.zoo.list_models() if name in found}
+
+
+def write_csv(nets: Mapping[str, Times], path: Path) -> None:
+    """A line a measurement: seconds, bytes, images a second."""
+    fields = "p50 p90 low high floor images_per_second memory file".split()
+    with path.open("w", newline="") as file:
+        rows = csv.writer(file, lineterminator="\n")
+        rows.writerow(["model", "engine", "precision", *fields])
+        for model, own in nets.items():
+            for (engine, precision), m in sorted(own.items()):
+                low, high = m.interval
+                numbers = [m.p50, m.p90, low, high, m.floor, m.images_per_second]
+                shown = [f"{number:.4g}" for number in numbers]
+                rows.writerow([model, engine, precision, *shown, m.memory, m.file])
 
 
 def fastest(own: Times) -> Measurement:

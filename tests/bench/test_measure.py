@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -68,7 +69,11 @@ def test_force_measures_again_and_two_benches_can_be_compared(store: Evidence) -
     both, lonely = compare(first, second)
     assert len(both) == 1
     assert not lonely
-    assert both[0].ratio.value == pytest.approx(second[0].p50 / first[0].p50, rel=0.3)
+    # Half as long again in every call is found as that, and as a difference.
+    samples = tuple(1.5 * seconds for seconds in first[0].samples)
+    (slower,), _ = compare(first, [replace(first[0], samples=samples, extra={"rounds": 16})])
+    assert slower.ratio.value == pytest.approx(1.5)
+    assert slower.ratio.differs or slower.ratio.floor > 0.5
 
 
 def test_another_question_is_measured_by_itself(store: Evidence) -> None:
@@ -96,6 +101,7 @@ def test_int8_on_random_images_is_marked_and_other_workloads_run(store: Evidence
     )[0]
     assert served.conditions.options["rate"] == "100"
     assert 0 < served.extra["busy"] < 1
+    assert len(served.samples) >= 500  # five seconds of them
     # As many as come, however fast it is.
     assert served.images_per_second == pytest.approx(100, rel=0.4)
     step = measure(["resnet20"], threads=1, batches=[4], evidence=store, workload="train")[0]
@@ -253,6 +259,7 @@ def test_a_disturbed_group_is_measured_again_and_says_so_if_it_still_is(
 ) -> None:
     disturbed = iter([("others took 50 %",), (), ("a",), ("b",), ("c",)])
     monkeypatch.setattr("vertebra.bench.disturbance.warnings", lambda _a, _b: next(disturbed))
+    monkeypatch.setattr("vertebra.bench.disturbance.now", lambda: ())
     wanted, told = cells(["resnet20"], ["onnxruntime"], threads=1), list[str]()
     calm = run(wanted, store, force=True, tell=told.append)
     assert calm.measurements[0].warnings == ()

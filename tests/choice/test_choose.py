@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -106,12 +107,40 @@ def test_from_scratch_accuracy_is_unknown_and_runs_are_proposed(store: Evidence)
 
 
 def test_runs_on_the_very_data_outweigh_everything_published(store: Evidence) -> None:
-    known = OnData({"mobilenet_v2": Accuracy(0.61, "runs", "runs/a, validation")})
+    best = Accuracy(0.61, "runs", "runs/a, validation")
+    known = OnData({"mobilenet_v2": best, "resnet50": replace(best, value=0.58)})
     choice = _choose(store, known, images=20_000, classes=100)
     assert choice.recommended is not None
     assert choice.recommended.model == "mobilenet_v2"
     says = {one.model: text for one, text in choice.why_not}
     assert "stronger evidence" in says["convnext_tiny"]
+
+
+def test_a_run_with_nothing_beside_it_outranks_nothing(store: Evidence) -> None:
+    """One that went badly would win against every other network."""
+    without = _choose(store, images=20_000, classes=100)
+    lonely = OnData({"alexnet": Accuracy(0.05, "runs", "runs/a, validation")})
+    choice = _choose(store, lonely, images=20_000, classes=100)
+    assert choice.recommended == without.recommended
+    assert choice.notes[0].startswith("alexnet reached 5.0 % on your images; nothing")
+    # It is held against a limit all the same, and against probes.
+    reached = OnData({"alexnet": Accuracy(0.95, "runs", "runs/a, validation")})
+    choice = _choose(store, reached, images=20_000, classes=100, min_accuracy=0.9)
+    assert choice.recommended is not None
+    assert choice.recommended.model == "alexnet"
+    beside = OnData({**lonely.accuracies, "resnet18": Accuracy(0.7, "probe", "features")})
+    choice = _choose(store, beside, images=20_000, classes=100)
+    assert choice.recommended is not None
+    assert choice.recommended.model == "resnet18"
+
+
+def test_too_few_images_are_told_with_the_rule_and_its_source(tmp_path: Path) -> None:
+    """Swin-L is on the front, since no other is as accurate, and a rule speaks against it."""
+    store = Evidence(str(tmp_path / "evidence.sqlite"))
+    store.add([made_up.measurement(name) for name in (*MEASURED, "swin_l")], made_up.MACHINE)
+    says = {one.model: text for one, text in _choose(store, images=30_000, classes=10).why_not}
+    assert "needs more images: under 1 000 000 images" in says["swin_l"]
+    assert "(cnn.under-1m; commonly taught; Dosovitskiy et al., 2020" in says["swin_l"]
 
 
 def test_probes_are_weaker_than_runs_and_logme_judges_nothing(store: Evidence) -> None:

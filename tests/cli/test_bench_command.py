@@ -112,3 +112,13 @@ def test_files_of_another_kind_are_refused(tmp_path: Path) -> None:
         code, _, err = run("bench", "--compare", path, path)
         assert code == 2
         assert path in err
+
+
+def test_a_server_that_does_not_keep_up_is_told() -> None:
+    asked = ("bench", *NET, "--engine", "onnxruntime", "--workload", "server", "-q", "--rate")
+    code, out, _ = run(*asked, "100000")
+    assert code == 0
+    assert "resnet20 in onnxruntime fp32 is overloaded: busy" in out
+    code, out, _ = run(*asked, "20")
+    assert code == 0
+    assert "overloaded" not in out

@@ -13,11 +13,9 @@ from torch import nn
 # Where the tests of the zoo keep how to redraw a network, and a small one of each family.
 sys.path.append(str(Path(__file__).parents[1] / "zoo"))
 
-from living import SHAPE, TinyNet, images, living
+from living import SHAPE, Artifacts, TinyNet, images, living
 
-from vertebra.runtime import Artifact, Exported, Setup, export_onnx, make
-
-Artifacts = dict[tuple[str, str], Artifact]
+from vertebra.runtime import Exported, Setup, export_onnx, make
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -10,7 +10,10 @@ from parity import redraw
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from vertebra.runtime import Artifact
+
 Images = NDArray[np.float32]
+Artifacts = dict[tuple[str, str], Artifact]  # by engine and precision
 
 SHAPE = (2, 3, 32, 32)
 

@@ -8,10 +8,9 @@ from typing import Any
 
 import pytest
 import torch
-from living import SHAPE, TinyNet, answer, error, images, living
+from living import SHAPE, Artifacts, TinyNet, answer, error, images, living
 from torch import Tensor, nn
 
-from conftest import Artifacts
 from vertebra.core import VertebraError
 from vertebra.machine import time_call, usable_cores
 from vertebra.runtime import Artifact, Session, Setup, engine_openvino, load, unavailable

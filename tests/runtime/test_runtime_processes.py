@@ -9,10 +9,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from living import SHAPE
+from living import SHAPE, Artifacts
 from torch import nn
 
-from conftest import Artifacts
 from vertebra.machine import usable_cores
 from vertebra.runtime import Setup, make
 

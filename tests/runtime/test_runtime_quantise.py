@@ -8,10 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from living import SHAPE, answer, error, images, member
+from living import SHAPE, Artifacts, answer, error, images, member
 from torch import nn
 
-from conftest import Artifacts
 from vertebra.core import VertebraError
 from vertebra.runtime import Artifact, Exported, Setup, export_onnx, load, make
 from vertebra.runtime.quantise import calibration_batches

@@ -38,6 +38,13 @@ def read(pids: tuple[int, ...] = ()) -> Reading:
     )
 
 
+def now(seconds: float = 0.5) -> tuple[str, ...]:
+    """What disturbs this machine at this moment, in words, by watching it for so long."""
+    before = read()
+    time.sleep(seconds)
+    return warnings(before, read())
+
+
 def warnings(before: Reading, after: Reading, cores: int | None = None) -> tuple[str, ...]:
     """What disturbed the time between two readings, in words."""
     capacity = (after.at - before.at) * (cores or psutil.cpu_count() or 1)

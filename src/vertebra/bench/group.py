@@ -29,6 +29,8 @@ ROUNDS = 16
 _TURN_SECONDS = 0.2
 # Seconds between two turns: the threads of some engines spin for a moment after a call.
 _PAUSE = 0.005
+# Seconds for which requests come to a server, at least.
+_SERVED_SECONDS = 5.0
 _WARM_SECONDS = 5.0
 # Compiling or quantising a large network on few cores takes minutes.
 _PATIENCE = 1800.0
@@ -250,11 +252,17 @@ def _in_one_go(members: Sequence[Member], calls: int) -> None:
 
 
 def _as_servers(members: Sequence[Member], calls: int) -> None:
-    """Each in turn a server; the same arrivals for all."""
+    """Each in turn a server; the same arrivals for all.
+
+    For some seconds at least: a queue that builds up does so over many requests.
+    """
     for member in members:
         rate = float(member.cell.options["rate"])
-        patience = 600 + 10 * calls * (member.seconds + 1 / rate)
-        answer = _asked(member, "serve", patience, rate=rate, requests=calls, seed=0)
+        # Of more than it can answer no more than show that: each takes as long as a call.
+        coming = min(rate, 2 / max(member.seconds, 1e-6))
+        requests = ROUNDS * math.ceil(max(calls, coming * _SERVED_SECONDS) / ROUNDS)
+        patience = 600 + 10 * requests * (member.seconds + 1 / rate)
+        answer = _asked(member, "serve", patience, rate=rate, requests=requests, seed=0)
         member.samples += answer["samples"]
         member.extra["busy"] = answer["busy"]
         member.extra["seconds"] = answer["seconds"]

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import itertools
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import psutil
 
+from vertebra.bench import disturbance
 from vertebra.bench.group import Group
 from vertebra.bench.plan import Cell, cells, unsuited
 from vertebra.bench.statistics import LEAST_CALLS, noise_floor
@@ -55,6 +57,8 @@ def measure(
 ) -> list[Measurement]:
     """What networks cost here: every combination that this machine can run.
 
+    What it cannot run is told by a warning each; :func:`run` returns them instead.
+
     Args:
         subjects: names of the zoo, "timm/NAME", run folders, or "package.module:factory".
         engines: "eager", "compile", "onnxruntime", "openvino", "cudagraphs", "tensorrt".
@@ -79,6 +83,8 @@ def measure(
     outcome = run(wanted, store, force=force)
     if outcome.unmeasurable and not outcome.measurements:
         raise VertebraError(outcome.unmeasurable[0][1], exit_code=1)
+    for cell, why_not in (*outcome.unavailable, *outcome.unmeasurable):
+        warnings.warn(f"{cell}: {why_not}", stacklevel=2)
     return [*outcome.known, *outcome.measurements]
 
 
@@ -108,6 +114,9 @@ def run(
     pending = list(_pending(wanted, store, machine, force, by_layer, outcome, calls))
     if outcome.known:
         tell(f"{len(outcome.known)} known already, {len(pending)} to measure")
+    if pending:
+        for text in disturbance.now():
+            tell(f"warning: this machine is busy: {text}")
     clock = _Clock(len(pending), tell)
     floor = _Floor(tell)
     for some in _groups(pending):

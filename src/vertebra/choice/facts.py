@@ -34,6 +34,30 @@ class OnData:
     accuracies: Mapping[str, Accuracy] = field(default_factory=dict)
     logme: Mapping[str, float] = field(default_factory=dict)
 
+    def alone(self) -> str | None:
+        """The one network of which the images tell an accuracy, where there is no second one."""
+        return next(iter(self.accuracies)) if len(self.accuracies) == 1 else None
+
+    def in_order(self, requirement: Requirement) -> Mapping[str, Accuracy]:
+        """The accuracies by which networks may be put in order.
+
+        A run that has nothing beside it says how good it is and not that another is worse: it would
+        win against every published figure, however badly it went. It counts where an accuracy is
+        asked for, which it reaches or not. Beside probes alone a single run is held against their
+        numbers.
+        """
+        runs = [model for model, found in self.accuracies.items() if found.kind == "runs"]
+        if requirement.min_accuracy is not None or len(runs) > 1:
+            return self.accuracies
+        if self.alone() is not None:
+            return {}
+        return {
+            model: replace(found, kind="probe", source=f"a run, {found.source}")
+            if model in runs
+            else found
+            for model, found in self.accuracies.items()
+        }
+
 
 @dataclass(frozen=True)
 class Facts:
@@ -49,6 +73,7 @@ def gather(
 ) -> Facts:
     """Every network of the catalogue in every allowed engine of which something is known."""
     on_data = on_data or OnData()
+    on_data = replace(on_data, accuracies=on_data.in_order(requirement))
     measured = _measured(requirement, evidence, machine)
     steps = _images_a_second(requirement, evidence, machine)
     models = {

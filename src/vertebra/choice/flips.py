@@ -44,7 +44,8 @@ def _stricter(
     if own is None or own <= 0:
         return []
     limit = own * (1 - 1e-9) if axis.most else own * (1 + 1e-9)
-    if axis.field == "min_accuracy" and limit > 1:
+    if axis.field == "min_accuracy" and (requirement.min_accuracy is None or limit > 1):
+        # To ask for an accuracy at all is another question: the fastest that reaches it then wins.
         return []
     becomes = decide(_with(requirement, axis, limit))
     word = "below" if axis.most else "above"

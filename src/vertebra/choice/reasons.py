@@ -109,8 +109,9 @@ def _beaten(candidate: Candidate, winner: Candidate, requirement: Requirement) -
         return (
             f"accurate enough as {winner.model} is, and {text}: the smallest that passes is taken"
         )
+    hungry = _wants_more_images(candidate, requirement)
     if candidate.accuracy is None:
-        rules = f"{candidate.opinion:+.2f} beside {winner.opinion:+.2f}"
+        rules = hungry or f"{candidate.opinion:+.2f} beside {winner.opinion:+.2f}"
         return f"accuracy unknown; the rules speak less for it ({rules}): {text}"
     rate = 100 * RATES[requirement.prefer]
     rules = _by_rules(candidate, winner, requirement)
@@ -124,8 +125,20 @@ def _by_rules(candidate: Candidate, winner: Candidate, requirement: Requirement)
         return ""
     against = voices(requirement, get(candidate.model), "against")
     prefer = voices(requirement, get(winner.model), "prefers")
+    hungry = _wants_more_images(candidate, requirement)
+    if hungry:
+        return f"; {hungry}, worth at most {100 * RULE_WORTH:.0f} points"
     said = [v.rule.code for v in (*against, *prefer)]
     return f"; the rules decide ({', '.join(said)}), worth at most {100 * RULE_WORTH:.0f} points"
+
+
+def _wants_more_images(candidate: Candidate, requirement: Requirement) -> str:
+    """The rule by which so many images are too few for it, with its source; "" if none says so."""
+    for verdict in voices(requirement, get(candidate.model), "against"):
+        span = verdict.rule.where.images
+        if span is not None and requirement.images is not None:
+            return f"needs more images: {verdict.says} ({verdict.rule.code}; {verdict.rule.source})"
+    return ""
 
 
 def merit_without_rules(candidate: Candidate, requirement: Requirement) -> tuple[float, ...]:

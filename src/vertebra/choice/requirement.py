@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 
 from vertebra.choice.licences import check_licence
 from vertebra.core import VertebraError, unknown
+from vertebra.runtime import ENGINES, PRECISIONS
 
 if TYPE_CHECKING:
     from vertebra.data import DataCard
@@ -21,8 +22,8 @@ WORDS: Mapping[str, tuple[str, ...]] = {
     "prefer": ("balanced", "accuracy", "speed"),
 }
 LISTS: Mapping[str, tuple[str, ...] | None] = {
-    "engines": ("eager", "compile", "onnxruntime", "openvino"),
-    "precisions": ("fp32", "bf16", "fp16", "int8"),
+    "engines": ENGINES,
+    "precisions": PRECISIONS,
     "licence": None,
     "exclude": None,
 }

@@ -41,7 +41,7 @@ def command(
         bool, typer.Option("--compare", help="Compare two files that --json wrote.")
     ] = False,
     store: Annotated[str | None, typer.Option(help="Another store of evidence.")] = None,
-    html: Annotated[Path | None, typer.Option(help="Write all that is known on one page.")] = None,
+    html: Annotated[Path | None, typer.Option(help="Write what was asked for on a page.")] = None,
     json: output.Json = False,
     quiet: output.Quiet = False,
 ) -> None:

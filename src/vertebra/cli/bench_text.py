@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from vertebra.evidence import Measurement
 
 
+# Share of the time that a server works above which it does not keep up.
+_OVERLOADED = 0.97
+
+
 def document(outcome: Outcome) -> dict[str, Any]:
     """The answer as plain data."""
     return {
@@ -72,6 +76,13 @@ def _table(found: Sequence[Measurement]) -> None:
     output.table(columns, rows, text=3)
     floor = max(m.floor for m in found)
     output.line(f"noise floor {100 * floor:.1f} %: no smaller difference is one")
+    for m in found:
+        if m.extra.get("busy", 0.0) > _OVERLOADED:
+            output.line(
+                f"{m.model} in {m.conditions.engine} {m.conditions.precision} is overloaded: busy "
+                f"{100 * m.extra['busy']:.0f} % of the time, so requests wait ever longer and its "
+                f"times say how long it was asked"
+            )
 
 
 def _times(base: Measurement, m: Measurement) -> str:

@@ -26,11 +26,13 @@ class WeightsRule(Rule):
     good: tuple[str, ...] = ()
 
     def on(self, requirement: Requirement, architecture: Architecture) -> Stance:
-        """Prefers what has good weights, where the rule speaks of networks."""
+        """Prefers what has good weights to what has not, where the rule speaks of networks."""
         if not (self.networks and self.applies(requirement)):
             return "silent"
-        has = any(_matches(row.weights, self.good) for row in architecture.published)
-        return "prefers" if has else "silent"
+        # Those for another size are none that would be taken.
+        rows = [row for row in architecture.published if row.crop == architecture.input_size[1]]
+        has = any(_matches(row.weights, self.good) for row in rows)
+        return "prefers" if has else "against"
 
     def on_weights(self, requirement: Requirement, weights: str, others: Iterable[str]) -> Stance:
         """What it says of ``weights`` beside the ``others`` of the same network."""
