@@ -36,7 +36,8 @@ def main() -> None:
     machine = vb.machine.describe()
     everything = measured(arguments.store, machine.fingerprint)
     if arguments.csv:
-        write_csv(everything, arguments.csv)
+        steps = measured(arguments.store, machine.fingerprint, "train")
+        write_csv({"stream": everything, "train": steps}, arguments.csv)
     nets = {name: own for name, own in everything.items() if EAGER in own}
     print(f"{len(nets)} networks on {machine.processor}, {machine.cores} cores\n")
     for line in (*times(nets), "", *orders(nets), "", *sayings(nets), ""):
@@ -45,11 +46,12 @@ def main() -> None:
     print(f"largest ratio of the errors: {max(ratios, default=float('nan')):.2f}")
 
 
-def measured(store: str | None, machine: str) -> dict[str, Times]:
-    """By network and setting, one image at a time, the newest of each."""
+def measured(store: str | None, machine: str, workload: str = "stream") -> dict[str, Times]:
+    """By network and setting the newest of each; of streams one image at a time."""
     found: dict[str, dict[tuple[str, str], Measurement]] = {}
     with Evidence(store) as evidence:
-        some = evidence.measurements(machine=machine, workload="stream", batch=1)
+        one = 1 if workload == "stream" else None
+        some = evidence.measurements(machine=machine, workload=workload, batch=one)
     for m in reversed(some):
         c = m.conditions
         listed = c.fingerprint == vb.zoo.get(m.model).fingerprint if ":" not in m.model else False
@@ -58,18 +60,19 @@ def measured(store: str | None, machine: str) -> dict[str, Times]:
     return {name: found[name] for name in vb.zoo.list_models() if name in found}
 
 
-def write_csv(nets: Mapping[str, Times], path: Path) -> None:
+def write_csv(by_workload: Mapping[str, Mapping[str, Times]], path: Path) -> None:
     """A line a measurement: seconds, bytes, images a second."""
     fields = "p50 p90 low high floor images_per_second memory file".split()
     with path.open("w", newline="") as file:
         rows = csv.writer(file, lineterminator="\n")
-        rows.writerow(["model", "engine", "precision", *fields])
-        for model, own in nets.items():
-            for (engine, precision), m in sorted(own.items()):
-                low, high = m.interval
-                numbers = [m.p50, m.p90, low, high, m.floor, m.images_per_second]
-                shown = [f"{number:.4g}" for number in numbers]
-                rows.writerow([model, engine, precision, *shown, m.memory, m.file])
+        rows.writerow(["model", "workload", "batch", "engine", "precision", *fields])
+        for workload, nets in by_workload.items():
+            for model, own in nets.items():
+                for (engine, precision), m in sorted(own.items()):
+                    numbers = [m.p50, m.p90, *m.interval, m.floor, m.images_per_second]
+                    shown = [f"{number:.4g}" for number in numbers]
+                    setting = [workload, m.conditions.batch, engine, precision]
+                    rows.writerow([model, *setting, *shown, m.memory, m.file])
 
 
 def fastest(own: Times) -> Measurement:
