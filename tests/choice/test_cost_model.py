@@ -70,3 +70,23 @@ def test_too_few_networks_predict_nothing() -> None:
     one_family = [name for name in NAMES if get(name).family == "resnet"]
     assert fit(_examples(one_family)) is None
     assert len(features(get("resnet50").work)) == len(features(get("lenet5").work))
+
+
+def test_a_kind_of_work_that_hardly_any_network_does_gets_no_rate_by_chance(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One that took 30 % longer by chance, and has a few grouped products, would set their rate."""
+    names = [name for name in NAMES if "grouped" not in get(name).work]
+    examples = _examples(names)
+    odd = examples[names.index("resnet34")]
+    work = {**odd.work, "grouped": (10**6, 0, 0, 0)}
+    examples.append(Example("odd", "odd", work, 1.3 * odd.seconds))
+    grouped = get("resnext50_32x4d")
+    real = made_up.seconds(grouped, "eager fp32")
+    model = fit(examples)
+    assert model is not None
+    assert model.seconds(grouped.work) == pytest.approx(real, rel=0.3)
+    monkeypatch.setattr("vertebra.choice.cost_model._PRIOR", 1e-6)
+    by_chance = fit(examples)
+    assert by_chance is not None
+    assert by_chance.seconds(grouped.work) > 3 * real
