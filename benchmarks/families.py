@@ -7,7 +7,7 @@ is that error over the one of a regression on multiply-accumulates alone.
 
     vertebra bench --suite families && python benchmarks/families.py [--store URL] [--csv FILE]
 
-``--csv`` writes what was measured, for tests/choice/test_scenarios.py (measured.csv).
+``--csv`` writes what was measured, a line each.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ import psutil
 import pytest
 
 from vertebra.bench.wire import Child, WorkerError
-from vertebra.runtime import WITHOUT
+from vertebra.runtime import REDUCES_FP32
 
 BAD = """
 import os, signal, sys, time
@@ -45,7 +45,7 @@ def test_what_would_change_the_precision_is_kept_from_it(
     child: Child, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ONEDNN_DEFAULT_FPMATH_MODE", "BF16")
-    with Child("bad_child", 1) as told, Child("bad_child", 1, WITHOUT) as kept:
+    with Child("bad_child", 1) as told, Child("bad_child", 1, REDUCES_FP32) as kept:
         name = "ONEDNN_DEFAULT_FPMATH_MODE"
         assert told.ask("environment", 30, name=name) == {"is": "BF16"}
         assert kept.ask("environment", 30, name=name) == {"is": None}

@@ -141,6 +141,9 @@ def test_too_few_images_are_told_with_the_rule_and_its_source(tmp_path: Path) ->
     says = {one.model: text for one, text in _choose(store, images=30_000, classes=10).why_not}
     assert "needs more images: under 1 000 000 images" in says["swin_l"]
     assert "(cnn.under-1m; commonly taught; Dosovitskiy et al., 2020" in says["swin_l"]
+    # Under 10 000 images a rule of weights speaks against most: not for want of images.
+    few = [text for _, text in _choose(store, images=3_000, classes=10).why_not]
+    assert not any("needs more images: under 10 000" in text for text in few)
 
 
 def test_probes_are_weaker_than_runs_and_logme_judges_nothing(store: Evidence) -> None:

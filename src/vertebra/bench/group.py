@@ -19,7 +19,7 @@ from vertebra.bench.statistics import Ratio, median_interval, paired_ratio
 from vertebra.bench.wire import Child, WorkerError
 from vertebra.evidence import Measurement
 from vertebra.machine import Machine, percentile
-from vertebra.runtime import WITHOUT
+from vertebra.runtime import REDUCES_FP32
 
 Tell = Callable[[str], None]
 
@@ -194,7 +194,7 @@ class Group:
         Raises:
             WorkerError: it cannot be loaded or called.
         """
-        child = stack.enter_context(Child(self._worker, cell.setup.thread_count, WITHOUT))
+        child = stack.enter_context(Child(self._worker, cell.setup.thread_count, REDUCES_FP32))
         try:
             loaded = child.ask("load", _PATIENCE, **spec)
             warm = child.ask("settle", _PATIENCE, seconds=_WARM_SECONDS)

@@ -62,9 +62,9 @@ def choose(
 
         facts = measure_what_matters(requirement, facts, store, machine, on_data, seconds, tell)
     choice = answer(requirement, facts)
-    lonely = on_data.alone() if on_data and requirement.min_accuracy is None else None
-    if on_data and lonely:
-        reached = f"{lonely} reached {100 * on_data.accuracies[lonely].value:.1f} % on your images"
+    lone = on_data.lone(requirement) if on_data else None
+    if on_data and lone:
+        reached = f"{lone} reached {100 * on_data.accuracies[lone].value:.1f} % on your images"
         beside = "nothing was run or probed beside it, so published figures give the order"
         choice = replace(choice, notes=(f"{reached}; {beside}", *choice.notes))
     if asked != requirement:

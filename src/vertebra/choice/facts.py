@@ -34,9 +34,11 @@ class OnData:
     accuracies: Mapping[str, Accuracy] = field(default_factory=dict)
     logme: Mapping[str, float] = field(default_factory=dict)
 
-    def alone(self) -> str | None:
-        """The one network of which the images tell an accuracy, where there is no second one."""
-        return next(iter(self.accuracies)) if len(self.accuracies) == 1 else None
+    def lone(self, requirement: Requirement) -> str | None:
+        """The one network of which the images tell an accuracy, where that orders nothing."""
+        if requirement.min_accuracy is not None or len(self.accuracies) != 1:
+            return None
+        return next(iter(self.accuracies))
 
     def in_order(self, requirement: Requirement) -> Mapping[str, Accuracy]:
         """The accuracies by which networks may be put in order.
@@ -46,11 +48,11 @@ class OnData:
         asked for, which it reaches or not. Beside probes alone a single run is held against their
         numbers.
         """
+        if self.lone(requirement) is not None:
+            return {}
         runs = [model for model, found in self.accuracies.items() if found.kind == "runs"]
         if requirement.min_accuracy is not None or len(runs) > 1:
             return self.accuracies
-        if self.alone() is not None:
-            return {}
         return {
             model: replace(found, kind="probe", source=f"a run, {found.source}")
             if model in runs

@@ -111,6 +111,8 @@ def _beaten(candidate: Candidate, winner: Candidate, requirement: Requirement) -
         )
     hungry = _wants_more_images(candidate, requirement)
     if candidate.accuracy is None:
+        if candidate.opinion == winner.opinion:
+            return f"accuracy unknown, and the rules speak as much for it: {text}"
         rules = hungry or f"{candidate.opinion:+.2f} beside {winner.opinion:+.2f}"
         return f"accuracy unknown; the rules speak less for it ({rules}): {text}"
     rate = 100 * RATES[requirement.prefer]
@@ -135,9 +137,10 @@ def _by_rules(candidate: Candidate, winner: Candidate, requirement: Requirement)
 def _wants_more_images(candidate: Candidate, requirement: Requirement) -> str:
     """The rule by which so many images are too few for it, with its source; "" if none says so."""
     for verdict in voices(requirement, get(candidate.model), "against"):
-        span = verdict.rule.where.images
-        if span is not None and requirement.images is not None:
-            return f"needs more images: {verdict.says} ({verdict.rule.code}; {verdict.rule.source})"
+        rule = verdict.rule
+        # What a rule of weights advises against lacks better weights, not images.
+        if rule.where.images is not None and rule.kind != "weights":
+            return f"needs more images: {verdict.says} ({rule.code}; {rule.source})"
     return ""
 
 

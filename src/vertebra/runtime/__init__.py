@@ -10,7 +10,7 @@ from vertebra.runtime.export import Exported, export_onnx
 from vertebra.runtime.libraries import import_engine, no_telemetry
 from vertebra.runtime.load import load
 from vertebra.runtime.make import make
-from vertebra.runtime.options import WITHOUT, options
+from vertebra.runtime.options import REDUCES_FP32, options
 from vertebra.runtime.quantise import quantise_onnx, quantise_openvino, to_openvino
 from vertebra.runtime.session import LayerTime, Session
 from vertebra.runtime.setup import ENGINES, LAYOUTS, PRECISIONS, TORCH_ENGINES, Setup
@@ -19,8 +19,8 @@ __all__ = [
     "ENGINES",
     "LAYOUTS",
     "PRECISIONS",
+    "REDUCES_FP32",
     "TORCH_ENGINES",
-    "WITHOUT",
     "Artifact",
     "Exported",
     "LayerTime",

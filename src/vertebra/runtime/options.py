@@ -10,7 +10,7 @@ from vertebra.runtime.setup import Setup
 
 def options(setup: Setup) -> dict[str, str]:
     """By name, in words: two times are comparable only where these are equal."""
-    asked = {**_ASKED[setup.engine], **environment()}
+    asked = {**_ASKED[setup.engine], **_environment()}
     if not setup.runs_in_torch:
         asked["exporter"] = f"torch {installed_version('torch')}"
     if setup.runs_in_torch and setup.on_gpu:
@@ -22,10 +22,10 @@ def options(setup: Setup) -> dict[str, str]:
     return asked
 
 
-def environment() -> dict[str, str]:
+def _environment() -> dict[str, str]:
     """What is set in the environment that the libraries read, and that changes how fast they are.
 
-    Without what a measuring process is told itself, :data:`WITHOUT` and the number of threads.
+    Without what a measuring process is told itself, :data:`REDUCES_FP32` and the number of threads.
     """
     return {
         name: os.environ[name]
@@ -35,8 +35,8 @@ def environment() -> dict[str, str]:
 
 
 # These make float32 products of fewer bits, so that what was asked for would not be what ran.
-WITHOUT = ("DNNL_DEFAULT_FPMATH_MODE", "NVIDIA_TF32_OVERRIDE", "ONEDNN_DEFAULT_FPMATH_MODE")
-_TOLD = (*WITHOUT, "OMP_NUM_THREADS", "ORT_DISABLE_TELEMETRY")
+REDUCES_FP32 = ("DNNL_DEFAULT_FPMATH_MODE", "NVIDIA_TF32_OVERRIDE", "ONEDNN_DEFAULT_FPMATH_MODE")
+_TOLD = (*REDUCES_FP32, "OMP_NUM_THREADS", "ORT_DISABLE_TELEMETRY")
 _LIBRARIES = "OMP_ KMP_ GOMP_ MKL_ ONEDNN_ DNNL_ ORT_ TORCHINDUCTOR_ CUBLAS_ CUDNN_"
 _READ = (*_LIBRARIES.split(), "LD_PRELOAD", "MALLOC_")
 
