@@ -75,7 +75,9 @@ def test_counters_of_both_versions_of_control_groups_are_read(tmp_path: Path) ->
 
 def test_memory_that_was_given_back_is_in_the_peak() -> None:
     program = (
-        "from vertebra.bench.memory import peak, reset_peak, resident\n"
+        "import psutil\n"
+        "from vertebra.bench.memory import peak, peak_on_gpus, reset_peak\n"
+        "resident = lambda: psutil.Process().memory_info().rss\n"
         "first = bytearray(300 * 2**20)\n"
         "del first\n"
         "reset_peak()\n"
@@ -83,6 +85,7 @@ def test_memory_that_was_given_back_is_in_the_peak() -> None:
         "second = bytearray(b'x') * (100 * 2**20)\n"
         "del second\n"
         "print(before, peak(), resident())\n"
+        "assert peak_on_gpus() is None\n"
     )
     answer = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
@@ -90,4 +93,16 @@ def test_memory_that_was_given_back_is_in_the_peak() -> None:
     before, most, now = map(int, answer.stdout.split())
     assert most - before == pytest.approx(100 * 2**20, rel=0.1)
     assert now - before < 20 * 2**20
-    assert memory.resident() == pytest.approx(psutil.Process().memory_info().rss, rel=0.05)
+
+
+def test_on_gpus_what_all_of_them_held_is_told_where_they_were_used(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import torch
+
+    held = {0: 3 * 2**30, 1: 2**20}
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "max_memory_reserved", lambda device: held[device])
+    assert memory.peak_on_gpus() is None
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    assert memory.peak_on_gpus() == 3 * 2**30 + 2**20

@@ -12,7 +12,7 @@ import pytest
 import made_up
 from vertebra.choice import Accuracy, Choice, OnData, Requirement, choose
 from vertebra.choice.facts import usable_weights
-from vertebra.evidence import Evidence
+from vertebra.evidence import Evidence, Measurement
 from vertebra.zoo import get, list_models
 
 MEASURED = [
@@ -179,7 +179,9 @@ def test_maps_of_several_resolutions_and_licences_rule_networks_out(store: Evide
     assert choice.recommended.weights is not None
 
 
-def test_hours_of_training_are_a_limit_on_this_machine_and_none_on_a_gpu(store: Evidence) -> None:
+def test_hours_of_training_are_a_limit_on_this_machine_and_none_on_a_gpu(tmp_path: Path) -> None:
+    store = Evidence(str(tmp_path / "evidence.sqlite"))
+    store.add([*(made_up.measurement(name) for name in MEASURED), _step("resnet18", 20.0)])
     free = _choose(store, images=100_000, prefer="accuracy")
     short = _choose(store, images=100_000, prefer="accuracy", hours=20.0)
     assert free.recommended is not None
@@ -215,21 +217,62 @@ def test_a_choice_is_plain_data(store: Evidence) -> None:
     assert plain["advice"]["commands"]
 
 
-def test_hours_go_by_steps_that_were_measured_where_there_are_some(tmp_path: Path) -> None:
+def test_hours_go_by_steps_that_were_measured_and_by_nothing_else(tmp_path: Path) -> None:
     store = Evidence(str(tmp_path / "evidence.sqlite"))
-    forward = made_up.measurement("resnet18")
-    conditions = dataclasses.replace(
-        forward.conditions, workload="train", input_shape=(32, 3, 224, 224)
-    )
-    store.add([forward, dataclasses.replace(forward, conditions=conditions, images_per_second=20)])
-    choice = _choose(store, images=36_000, hours=100.0)
+    some = [made_up.measurement(name) for name in ("resnet18", "resnet34", "resnet50")]
+    store.add(some)
+    unknown = _choose(store, images=36_000, hours=1e-3)
+    assert unknown.recommended is not None
+    assert unknown.recommended.hours is None
+    assert any("no step was measured" in text for text in unknown.notes)
+    command = f"vertebra bench {unknown.recommended.model} --workload train --batch 32"
+    assert command in unknown.proposals
+
+    store.add([_step("resnet18", 20.0)])
+    choice = _choose(store, images=36_000, hours=1000.0, exclude=("resnet34", "resnet50"))
     assert choice.recommended is not None
     assert choice.recommended.hours == pytest.approx(36_000 * 20 / 20 / 3600)
-    without = Evidence(str(tmp_path / "forward.sqlite"))
-    without.add([forward])
-    choice = _choose(without, images=36_000, hours=1000.0)
+    assert not choice.recommended.hours_guessed
+
+
+def test_hours_of_others_are_told_by_the_passes_that_a_step_takes(tmp_path: Path) -> None:
+    store = Evidence(str(tmp_path / "evidence.sqlite"))
+    forwards = {name: made_up.measurement(name) for name in ("resnet18", "resnet34", "resnet50")}
+    store.add(list(forwards.values()))
+    # Steps of a half and of one and a half forward passes: one pass in the middle.
+    for name, passes in (("resnet18", 0.5), ("resnet34", 1.5)):
+        store.add([_step(name, 1 / (passes * forwards[name].p50))])
+    choice = _choose(store, images=36_000, hours=1000.0, exclude=("resnet18", "resnet34"))
     assert choice.recommended is not None
-    assert choice.recommended.hours == pytest.approx(36_000 * 20 * 3 * forward.p50 / 3600)
+    assert choice.recommended.model == "resnet50"
+    assert choice.recommended.hours_guessed
+    assert choice.recommended.hours == pytest.approx(36_000 * 20 * forwards["resnet50"].p50 / 3600)
+    assert any("1 forward passes (0.5 to 1.5 in 2 networks" in text for text in choice.notes)
+
+
+def _step(model: str, images_a_second: float) -> Measurement:
+    """Of training, 32 images at a time."""
+    made = made_up.measurement(model)
+    shape = (32, *made.conditions.input_shape[1:])
+    conditions = replace(made.conditions, workload="train", input_shape=shape)
+    return replace(made, conditions=conditions, images_per_second=images_a_second)
+
+
+def test_times_that_were_not_taken_in_turn_decide_only_if_they_are_far_apart(
+    tmp_path: Path,
+) -> None:
+    quick = replace(made_up.measurement("resnet50"), extra={"turns": "today"})
+    near = made_up.measurement("efficientnet_b3")  # 0.8 points more accurate
+    for beside, turns, doubt in ((1.2, "then", True), (1.3, "then", False), (1.2, "today", False)):
+        slower = replace(near, p50=beside * quick.p50, extra={"turns": turns})
+        store = Evidence(str(tmp_path / f"{beside}{turns}.sqlite"))
+        store.add([quick, slower])
+        choice = _choose(store, images=300_000, latency_ms=1e3 * quick.p50)
+        assert choice.recommended is not None
+        assert choice.recommended.model == "resnet50"
+        assert any("measure them in turn" in text for text in choice.notes) == doubt
+        command = "vertebra bench resnet50 efficientnet_b3 --engine eager --precision fp32 --force"
+        assert (command in choice.proposals) == doubt
 
 
 def test_of_two_versions_of_an_engine_the_newest_is_believed(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import math
 import secrets
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -47,6 +47,14 @@ class Member:
     samples: list[float] = field(default_factory=list)
     extra: dict[str, Any] = field(default_factory=dict)
     memory: int = 0
+
+    def keep(self, taken: Mapping[str, int | None]) -> None:
+        """What it took at most: of the GPU where it ran on one, and of the host besides."""
+        on_gpus, on_host = taken["gpus"], taken["host"]
+        self.memory = on_host or 0
+        if on_gpus is not None:
+            self.memory = on_gpus
+            self.extra["host_memory"] = on_host
 
 
 class MemberError(WorkerError):
@@ -119,7 +127,7 @@ class Group:
         found: list[Measurement] = []
         for member in list(self.members):
             try:
-                member.memory = member.child.ask("memory", 60)["peak"]
+                member.keep(member.child.ask("memory", 60))
                 # After memory, which a second loading would add to.
                 member.extra["share"] = member.child.ask("share", _PATIENCE)["share"]
                 if takes_turns(member.cell):

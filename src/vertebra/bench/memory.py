@@ -1,17 +1,12 @@
-"""Resident memory of this process, as Linux keeps it."""
+"""Memory of this process: what is resident, as Linux keeps it, and what it holds of a GPU."""
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
-
-import psutil
+from typing import Any
 
 _STATUS = Path("/proc/self/status")
-
-
-def resident() -> int:
-    """Bytes that this process has in memory now."""
-    return int(psutil.Process().memory_info().rss)
 
 
 def reset_peak() -> None:
@@ -32,7 +27,18 @@ def peak() -> int:
         pass
     # Not Linux: what the system reports of the whole life of the process, kilobytes or bytes.
     import resource
-    import sys
 
     used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return used if sys.platform == "darwin" else used * 1024
+
+
+def peak_on_gpus() -> int | None:
+    """The most bytes that PyTorch ever held of the GPUs here; None where it holds none.
+
+    What the driver keeps for the process (its context, some hundred megabytes) is not told.
+    """
+    torch: Any = sys.modules.get("torch")  # nothing is on a GPU through PyTorch before it is loaded
+    if torch is None or not torch.cuda.is_initialized():
+        return None
+    every = range(torch.cuda.device_count())
+    return sum(int(torch.cuda.max_memory_reserved(index)) for index in every)

@@ -10,7 +10,7 @@ import time
 from typing import Any
 
 from vertebra.bench.answering import Answer, answer_orders
-from vertebra.bench.memory import peak, reset_peak, resident
+from vertebra.bench.memory import peak, peak_on_gpus, reset_peak
 from vertebra.bench.serving import serve
 from vertebra.bench.subject import Subject, opener
 from vertebra.core import VertebraError
@@ -25,7 +25,6 @@ class Worker:
 
     def __init__(self) -> None:
         self._loaded: Subject | None = None
-        self._before = 0
 
     def obey(self, order: str, rest: dict[str, Any]) -> Answer:
         """Carry out one order."""
@@ -36,7 +35,6 @@ class Worker:
         """Make the subject ready and call it once."""
         way = opener(spec)
         way.import_engine()
-        self._before = resident()
         reset_peak()
         self._loaded = subject = way.load()
         start = time.perf_counter()
@@ -80,8 +78,8 @@ class Worker:
         return {"layers": self._subject.layers()}
 
     def memory(self) -> Answer:
-        """Bytes: the most since before loading, and what there was before it."""
-        return {"peak": peak(), "before": self._before}
+        """Bytes, the most since before loading: of the host's memory, and of GPUs if of any."""
+        return {"host": peak(), "gpus": peak_on_gpus()}
 
     @property
     def _subject(self) -> Subject:

@@ -30,6 +30,7 @@ class Cost:
     ``error`` is None where it was measured on this machine; where it was predicted, the relative
     error that such predictions had in half of the cases. ``margin`` is the half width of the
     interval of a measured time, as a share of it, or the machine's noise if that is larger.
+    ``turns`` is the same for all that were measured in turn with each other, and so compare best.
     """
 
     seconds: float
@@ -38,6 +39,7 @@ class Cost:
     file: int | None
     error: float | None = None
     margin: float = 0.0
+    turns: str | None = None
 
     @property
     def is_measured(self) -> bool:
@@ -59,7 +61,8 @@ class Candidate:
             trained from scratch.
         opinion: what the rules of thumb say of it for the requirement, from -1 to 1; see
             :func:`.opinions.opinion`.
-        hours: of training on the requirement's images, where that was asked and can be told.
+        hours: of training on the requirement's images, where that can be told.
+        hours_guessed: they are told by other networks' steps and not by its own.
         cost_only: its numbers are of no use (int8 calibrated on random images).
         logme: a transferability score, shown and never judged by.
     """
@@ -76,6 +79,7 @@ class Candidate:
     accuracy: Accuracy | None = None
     opinion: float = 0.0
     hours: float | None = None
+    hours_guessed: bool = False
     cost_only: bool = False
     logme: float | None = None
 

@@ -6,23 +6,22 @@ Loads no PyTorch as long as nothing has to be measured.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from vertebra.choice.candidate import Candidate
 from vertebra.choice.choice import Choice, Flip
+from vertebra.choice.decide import decide, decide_again, may_win, with_opinions
 from vertebra.choice.explain import conflicting, nearest, noted, others, proposed, why
 from vertebra.choice.facts import Facts, OnData, gather, with_weights_that_exist
 from vertebra.choice.flips import Decide, flips, flips_by_images
 from vertebra.choice.gate import gate
-from vertebra.choice.limits import breaks, unknowns
-from vertebra.choice.opinions import opinion
-from vertebra.choice.order import best, front
+from vertebra.choice.limits import breaks
+from vertebra.choice.order import front
 from vertebra.choice.recipe import recipe
 from vertebra.choice.requirement import Requirement
 from vertebra.evidence import Evidence
 from vertebra.machine import Machine, describe
-from vertebra.zoo import get
 
 Tell = Callable[[str], None]
 
@@ -77,10 +76,10 @@ def choose(
 
 def answer(requirement: Requirement, facts: Facts) -> Choice:
     """The choice from facts alone."""
-    facts = replace(facts, candidates=tuple(_asked(facts.candidates, requirement)))
+    facts = replace(facts, candidates=tuple(with_opinions(facts.candidates, requirement)))
     some = facts.candidates
-    decide = functools.partial(_decide_again, some)
-    winner = _decide(some, requirement)
+    again = functools.partial(decide_again, some)
+    winner = decide(some, requirement)
     fits = [one for one in some if may_win(one) and not breaks(one, requirement)]
     rest = [one for one in some if winner is None or one.model != winner.model]
     return Choice(
@@ -88,11 +87,11 @@ def answer(requirement: Requirement, facts: Facts) -> Choice:
         gate=gate(requirement),
         recommended=winner,
         why=tuple(why(winner, requirement)) if winner else (),
-        runner_up=_decide(rest, requirement) if winner else None,
+        runner_up=decide(rest, requirement) if winner else None,
         front=tuple(front(fits)),
         why_not=tuple(others(facts, winner, requirement, fits)),
         nearest=() if winner else tuple(nearest(some, requirement)),
-        flips=tuple(_flips(requirement, winner, some, decide)) if winner else (),
+        flips=tuple(_flips(requirement, winner, some, again)) if winner else (),
         conflicts=tuple(conflicting(facts, winner, requirement)),
         notes=tuple(noted(facts, winner, requirement)),
         proposals=tuple(proposed(facts, winner, requirement)),
@@ -100,38 +99,7 @@ def answer(requirement: Requirement, facts: Facts) -> Choice:
 
 
 def _flips(
-    requirement: Requirement, winner: Candidate, some: Sequence[Candidate], decide: Decide
+    requirement: Requirement, winner: Candidate, some: Sequence[Candidate], again: Decide
 ) -> list[Flip]:
-    by_limit = flips(requirement, winner, some, decide)
-    return [*by_limit, *flips_by_images(requirement, winner, decide)]
-
-
-def may_win(candidate: Candidate) -> bool:
-    """What is recommended is always measured, and its numbers are of use."""
-    return candidate.is_measured and not candidate.cost_only
-
-
-def _decide(candidates: Iterable[Candidate], requirement: Requirement) -> Candidate | None:
-    fits = [one for one in candidates if may_win(one) and not breaks(one, requirement)]
-    known = [one for one in fits if not unknowns(one, requirement)]
-    # An accuracy that nobody knows does not hold a limit, but where no other is known it may.
-    return best(known or fits, requirement.prefer, requirement.min_accuracy is not None)
-
-
-def _decide_again(candidates: Sequence[Candidate], requirement: Requirement) -> Candidate | None:
-    """The same for a requirement of other numbers, of which the rules may say something else."""
-    return _decide(_asked(candidates, requirement), requirement)
-
-
-def _asked(candidates: Iterable[Candidate], requirement: Requirement) -> list[Candidate]:
-    """The candidates with what the rules say of them for this requirement.
-
-    Whatever its limit on time: rules that speak of real time are shown and do not order, else a
-    tighter limit could give a slower answer.
-    """
-    said: dict[str, float] = {}
-    at_any_pace = replace(requirement, latency_ms=None)
-    for one in candidates:
-        if one.model not in said:
-            said[one.model] = opinion(at_any_pace, get(one.model))
-    return [replace(one, opinion=said[one.model]) for one in candidates]
+    by_limit = flips(requirement, winner, some, again)
+    return [*by_limit, *flips_by_images(requirement, winner, again)]

@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from vertebra.choice.candidate import Candidate
-from vertebra.choice.facts import EPOCHS, Facts
+from vertebra.choice.facts import Facts
+from vertebra.choice.hours import EPOCHS
 from vertebra.choice.limits import AXES, breaks, shown_value, unknowns
 from vertebra.choice.opinions import voices
 from vertebra.choice.order import dominates, merit
 from vertebra.choice.reasons import compared, why_not
 from vertebra.choice.requirement import Requirement
+from vertebra.choice.rivals import DRIFT, rivals
 from vertebra.choice.rules import Verdict, conflicts, covered, weights_verdicts
 from vertebra.zoo import get
 
 # How many are named where nothing fits, and where runs are proposed.
 _NEAREST, _RUNS = 3, 3
+_OF_A_BENCH = ("model", "engine", "precision")
 
 
 def by_merit(candidates: Iterable[Candidate], requirement: Requirement) -> list[Candidate]:
@@ -156,8 +159,9 @@ def noted(facts: Facts, winner: Candidate | None, requirement: Requirement) -> I
     if winner is not None:
         yield from _of_accuracy(winner, requirement)
         yield from _perhaps_better(facts, winner, requirement)
+        yield from _of_rivals(facts, winner, requirement)
     yield from _of_target(facts, requirement)
-    yield from _of_hours(winner, requirement)
+    yield from _of_hours(facts, winner, requirement)
 
 
 def _of_predictions(facts: Facts) -> Iterator[str]:
@@ -189,17 +193,27 @@ def _of_accuracy(winner: Candidate, requirement: Requirement) -> Iterator[str]:
         yield "far from photographs ImageNet's accuracy says less: probe the features instead"
 
 
-def _of_hours(winner: Candidate | None, requirement: Requirement) -> Iterator[str]:
+def _of_hours(facts: Facts, winner: Candidate | None, requirement: Requirement) -> Iterator[str]:
     if requirement.hours is None:
         return
     if requirement.gpus:
         yield "hours of training on a GPU are not known here, so they limit nothing"
-    elif winner is not None and winner.hours is not None:
+    elif winner is not None and winner.hours is None:
+        yield "hours of training are not known, since no step was measured: they limit nothing"
+    elif winner is not None:
         epochs = EPOCHS[requirement.pretrained]
-        yield (
-            f"hours of training are an estimate: {epochs} passes over the images at the speed of "
-            f"its own steps (vertebra bench --workload train), else three forward passes an image"
-        )
+        yield f"hours of training are those of {epochs} passes over the images{_guessed(facts)}"
+
+
+def _guessed(facts: Facts) -> str:
+    """How the hours of networks are told whose own steps were not measured."""
+    if facts.pace.passes is None:
+        return ""
+    middle, least, most = facts.pace.passes
+    return (
+        f"; an image of a step takes {middle:.2g} forward passes ({least:.2g} to {most:.2g} in "
+        f"{len(facts.pace.steps)} networks whose steps were measured), by which the others are told"
+    )
 
 
 def _perhaps_better(facts: Facts, winner: Candidate, requirement: Requirement) -> Iterator[str]:
@@ -216,6 +230,16 @@ def _perhaps_better(facts: Facts, winner: Candidate, requirement: Requirement) -
             )
 
 
+def _of_rivals(facts: Facts, winner: Candidate, requirement: Requirement) -> Iterator[str]:
+    names = [one.model for one in rivals(facts.candidates, winner, requirement)]
+    if names:
+        yield (
+            f"{', '.join(names)} would win if up to {100 * DRIFT:.0f} % faster beside "
+            f"{winner.model}, which is what two measurements at different times may be off: "
+            f"measure them in turn (--measure 5)"
+        )
+
+
 def proposed(facts: Facts, winner: Candidate | None, requirement: Requirement) -> Iterator[str]:
     """Commands that would settle what is not known."""
     ranked = [one for one in by_merit(facts.candidates, requirement) if not one.cost_only]
@@ -223,8 +247,29 @@ def proposed(facts: Facts, winner: Candidate | None, requirement: Requirement) -
         names = " ".join(one.model for one in ranked[:_RUNS])
         if names and not any(one.is_measured for one in ranked):
             yield f"vertebra bench {names}"
+    if winner is not None:
+        yield from _steps_to_measure(winner, requirement)
+        yield from _side_by_side(facts, winner, requirement)
     if winner is not None and winner.rank >= 2:
         fitting = [one for one in ranked if not breaks(one, requirement)]
         for one in fitting[:_RUNS]:
             weights = f" --weights {one.weights}" if one.weights else ""
             yield f"vertebra train DATA --model {one.model}{weights}"
+
+
+def _steps_to_measure(winner: Candidate, requirement: Requirement) -> Iterator[str]:
+    told = winner.hours is not None and not winner.hours_guessed
+    if requirement.hours is not None and not requirement.gpus and not told:
+        yield f"vertebra bench {winner.model} --workload train --batch 32"
+
+
+def _side_by_side(facts: Facts, winner: Candidate, requirement: Requirement) -> Iterator[str]:
+    """The bench that would tell the winner from those that only chance may have put behind it."""
+    some = (winner, *rivals(facts.candidates, winner, requirement))
+    if len(some) > 1:
+        words = [dict.fromkeys(getattr(one, of) for one in some) for of in _OF_A_BENCH]
+        models, engines, precisions = words
+        yield (
+            f"vertebra bench {' '.join(models)} --engine {','.join(engines)} --precision "
+            f"{','.join(precisions)} --force"
+        )

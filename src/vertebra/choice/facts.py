@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from vertebra.choice.candidate import Accuracy, Candidate, Cost
 from vertebra.choice.cost_model import CostModel, Example, fit
+from vertebra.choice.hours import Pace, pace_of
 from vertebra.choice.licences import accepts, licence_of
+from vertebra.choice.measured import Setting, by_setting, measured_streams, setting_of
 from vertebra.choice.requirement import Requirement
-from vertebra.core import VertebraError
 from vertebra.evidence import Evidence, Measurement, Published
 from vertebra.machine import Machine
 from vertebra.runtime import TORCH_ENGINES
@@ -17,10 +18,6 @@ from vertebra.zoo import Architecture, get, list_models
 
 # Sides below which images are small, and networks made for them are meant.
 SMALL = 64
-# Passes over the images of a run whose hours are told: fine-tuning, and from scratch.
-EPOCHS = {True: 20, False: 100}
-# A step is a forward pass and a backward pass of twice its products.
-_PASSES = 3
 # What published figures have where no weights can be loaded.
 _NO_WEIGHTS = ("paper", "release")
 _FEATURE_MAPS = 3
@@ -63,11 +60,14 @@ class OnData:
 
 @dataclass(frozen=True)
 class Facts:
-    """The candidates; what was ruled out beforehand, with the reason; the models of cost used."""
+    """The candidates; what was ruled out beforehand, with the reason; the models of cost used; how
+    fast networks are trained here.
+    """
 
     candidates: tuple[Candidate, ...]
     ruled_out: tuple[tuple[Candidate, str], ...]
-    models: Mapping[tuple[str, str, str], CostModel]
+    models: Mapping[Setting, CostModel]
+    pace: Pace = field(default_factory=Pace)
 
 
 def gather(
@@ -76,13 +76,13 @@ def gather(
     """Every network of the catalogue in every allowed engine of which something is known."""
     on_data = on_data or OnData()
     on_data = replace(on_data, accuracies=on_data.in_order(requirement))
-    measured = _measured(requirement, evidence, machine)
-    steps = _images_a_second(requirement, evidence, machine)
+    measured = measured_streams(requirement, evidence, machine)
     models = {
         setting: model
-        for setting, some in _by_setting(measured).items()
+        for setting, some in by_setting(measured).items()
         if (model := fit([_example(m) for m in some])) is not None
     }
+    pace = pace_of(requirement, measured, models, evidence, machine)
     found: list[Candidate] = []
     ruled_out: list[tuple[Candidate, str]] = []
     for name in _names(requirement):
@@ -93,9 +93,9 @@ def gather(
             ruled_out.append((base, why_not))
             continue
         own = [m for m in measured if m.model == name]
-        hours = _hours(architecture, requirement, own, models, steps.get(name))
-        found += _costed(replace(base, hours=hours), architecture, requirement, own, models)
-    return Facts(tuple(found), tuple(ruled_out), models)
+        base = replace(base, hours=pace.hours(name), hours_guessed=pace.is_guess(name))
+        found += _costed(base, architecture, requirement, own, models)
+    return Facts(tuple(found), tuple(ruled_out), models, pace)
 
 
 def _names(requirement: Requirement) -> list[str]:
@@ -166,45 +166,6 @@ def _unsuitable(
     return None
 
 
-def _measured(requirement: Requirement, evidence: Evidence, machine: Machine) -> list[Measurement]:
-    """What was measured here under the conditions that the requirement means."""
-    threads = requirement.threads or machine.cores
-    newest: dict[tuple[str, tuple[str, str, str]], Measurement] = {}
-    for m in evidence.measurements(machine=machine.fingerprint, workload="stream"):
-        if (
-            m.conditions.threads == threads
-            and m.conditions.batch == requirement.batch_served
-            and m.conditions.device == requirement.device
-            and _is_listed_as(m)
-        ):
-            # The newest come first; older ones are of other versions of an engine.
-            newest.setdefault((m.model, setting_of(m)), m)
-    return list(newest.values())
-
-
-def _is_listed_as(measurement: Measurement) -> bool:
-    """Whether what was measured is the catalogue's network of that name at its own size."""
-    try:
-        return get(measurement.model).fingerprint == measurement.conditions.fingerprint
-    except VertebraError:  # another library's, or a user's own
-        return False
-
-
-def _by_setting(
-    measured: Iterable[Measurement],
-) -> dict[tuple[str, str, str], list[Measurement]]:
-    found: dict[tuple[str, str, str], list[Measurement]] = {}
-    for m in measured:
-        found.setdefault(setting_of(m), []).append(m)
-    return found
-
-
-def setting_of(measurement: Measurement) -> tuple[str, str, str]:
-    """(engine, precision, layout)."""
-    conditions = measurement.conditions
-    return conditions.engine, conditions.precision, conditions.layout
-
-
 def _example(measurement: Measurement) -> Example:
     architecture = get(measurement.model)
     return Example(architecture.name, architecture.family, architecture.work, measurement.p50)
@@ -215,7 +176,7 @@ def _costed(
     architecture: Architecture,
     requirement: Requirement,
     own: Sequence[Measurement],
-    models: Mapping[tuple[str, str, str], CostModel],
+    models: Mapping[Setting, CostModel],
 ) -> Iterator[Candidate]:
     """The network in each allowed engine: as measured, else as predicted; else without a cost."""
     settings = {setting_of(m): m for m in own}
@@ -247,7 +208,7 @@ def _costed(
         yield replace(base, engine=engines[0], precision=precisions[0])
 
 
-def _is_allowed(setting: tuple[str, str, str], requirement: Requirement) -> bool:
+def _is_allowed(setting: Setting, requirement: Requirement) -> bool:
     engine, precision, _ = setting
     return (requirement.engines is None or engine in requirement.engines) and (
         requirement.precisions is None or precision in requirement.precisions
@@ -267,14 +228,15 @@ def _as_measured(measurement: Measurement, requirement: Requirement) -> Cost | N
         memory=measurement.memory,
         file=measurement.file,
         margin=margin,
+        turns=measurement.extra.get("turns"),
     )
 
 
 def _predicted(
     architecture: Architecture,
     requirement: Requirement,
-    setting: tuple[str, str, str],
-    models: Mapping[tuple[str, str, str], CostModel],
+    setting: Setting,
+    models: Mapping[Setting, CostModel],
 ) -> Cost | None:
     """By the model of the setting; only of medians, and not of memory."""
     if setting not in models or requirement.percentile != "p50":
@@ -290,44 +252,7 @@ def _predicted(
     )
 
 
-def _images_a_second(
-    requirement: Requirement, evidence: Evidence, machine: Machine
-) -> dict[str, float]:
-    """Of training steps that were measured here, by network: the fastest way it was trained."""
-    threads = requirement.threads or machine.cores
-    found: dict[str, float] = {}
-    for m in evidence.measurements(machine=machine.fingerprint, workload="train"):
-        c = m.conditions
-        if c.threads == threads and c.device == "cpu" and _is_listed_as(m):
-            found[m.model] = max(found.get(m.model, 0.0), m.images_per_second)
-    return found
-
-
-def _bytes_of_a_number(setting: tuple[str, str, str]) -> int:
+def _bytes_of_a_number(setting: Setting) -> int:
     """In what is loaded: engines that read a file make bf16 and fp16 of its fp32 themselves."""
     engine, precision, _ = setting
     return _BYTES[precision] if precision == "int8" or engine in TORCH_ENGINES else 4
-
-
-def _hours(
-    architecture: Architecture,
-    requirement: Requirement,
-    own: Sequence[Measurement],
-    models: Mapping[tuple[str, str, str], CostModel],
-    images_a_second: float | None,
-) -> float | None:
-    """Of training on this CPU: from its own steps, else from its forward pass in PyTorch as it was
-    measured or is predicted; None where that is not known.
-    """
-    if requirement.gpus or requirement.images is None or requirement.device != "cpu":
-        return None
-    images = requirement.images * EPOCHS[requirement.pretrained]
-    if images_a_second is not None:
-        return images / images_a_second / 3600
-    eager = ("eager", "fp32", "contiguous")
-    forward = next((m.p50 for m in own if setting_of(m) == eager), None)
-    if forward is None and eager in models:
-        forward = models[eager].seconds(architecture.work)
-    if forward is None:
-        return None
-    return images * _PASSES * forward / requirement.batch_served / 3600

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence, Set
+from dataclasses import replace
 
 from vertebra.bench import Cell, cells, run
 from vertebra.choice.candidate import Candidate
 from vertebra.choice.cost_model import LEAST_FAMILIES, LEAST_NETWORKS
+from vertebra.choice.decide import decide, with_opinions
 from vertebra.choice.facts import Facts, OnData, gather
 from vertebra.choice.limits import breaks
 from vertebra.choice.order import best
 from vertebra.choice.requirement import Requirement
+from vertebra.choice.rivals import rivals
 from vertebra.evidence import Evidence
 from vertebra.machine import Machine
 from vertebra.runtime import Setup, unavailable
@@ -28,6 +31,8 @@ _SETTINGS: tuple[Setting, ...] = (
     ("eager", "bf16"),
     ("eager", "fp32"),
 )
+# Images of a training step that is measured.
+_TRAINED_BY = 32
 _ON_A_GPU: tuple[Setting, ...] = (("cudagraphs", "fp16"), ("compile", "fp16"), ("eager", "fp32"))
 
 
@@ -43,22 +48,53 @@ def measure_what_matters(
     """The facts once the best candidate by all that is known is a measured one, or time is up.
 
     First a few small networks of many families, from which the others' cost is predicted; then what
-    would win if its prediction were right, again and again. One at a time, so that the last one
-    alone may take longer than there is time.
+    would win if its prediction were right, again and again; then what makes sure of the winner. One
+    at a time, so that the last one alone may take longer than there is time.
     """
     until, tried = time.monotonic() + seconds, set[tuple[str, Setting]]()
+    settled: set[frozenset[str]] = set()
+    facts = _said(facts, requirement)
     setting = _setting(requirement)
     while setting is not None and time.monotonic() < until:
         wanted = next(_next(requirement, facts, setting, tried), None)
-        if wanted is None:
-            break
-        tried.add(wanted)
+        if wanted is not None:
+            tried.add(wanted)
+            some, again = _cells(requirement, wanted), False
+        else:
+            some, again = _settling(requirement, facts, machine)
+            names = frozenset(map(str, some))
+            if not some or names in settled:
+                break
+            settled.add(names)
         percentile = max(requirement.percentile, "p90")
-        outcome = run(_cells(requirement, wanted), store, highest=percentile, tell=tell)
+        outcome = run(some, store, force=again, highest=percentile, tell=tell)
         for cell, why in (*outcome.unavailable, *outcome.unmeasurable):
             tell(f"{cell}: {why}")
-        facts = gather(requirement, store, machine, on_data)
+        facts = _said(gather(requirement, store, machine, on_data), requirement)
     return facts
+
+
+def _said(facts: Facts, requirement: Requirement) -> Facts:
+    """The facts with what the rules say of each candidate, which orders the search."""
+    return replace(facts, candidates=tuple(with_opinions(facts.candidates, requirement)))
+
+
+def _settling(requirement: Requirement, facts: Facts, machine: Machine) -> tuple[list[Cell], bool]:
+    """What makes sure of the one that would be taken now, and whether it was measured before.
+
+    Its training step, where hours are asked for; then itself in turn with those that only times of
+    another hour put behind it.
+    """
+    winner = decide(facts.candidates, requirement)
+    if winner is None:
+        return [], False
+    limits_hours = requirement.hours is not None and not requirement.gpus
+    if limits_hours and winner.model not in facts.pace.steps:
+        return _steps(requirement, winner.model, machine), False
+    others = rivals(facts.candidates, winner, requirement)
+    if not others:
+        return [], False
+    return [cell for one in (winner, *others) for cell in _cells_of(requirement, one)], True
 
 
 def _setting(requirement: Requirement) -> Setting | None:
@@ -111,11 +147,33 @@ def _spread(candidates: Sequence[Candidate], known: set[str]) -> list[str]:
 
 def _cells(requirement: Requirement, pair: tuple[str, Setting]) -> list[Cell]:
     model, (engine, precision) = pair
+    return _cells_in(requirement, model, engine, precision, "contiguous")
+
+
+def _steps(requirement: Requirement, model: str, machine: Machine) -> list[Cell]:
+    """Of training, in the precision that training takes here by itself."""
+    return cells(
+        [model],
+        precisions=["bf16" if machine.has_bf16 else "fp32"],
+        batches=[_TRAINED_BY],
+        threads=requirement.threads,
+        workload="train",
+    )
+
+
+def _cells_of(requirement: Requirement, one: Candidate) -> list[Cell]:
+    return _cells_in(requirement, one.model, one.engine, one.precision, one.layout)
+
+
+def _cells_in(
+    requirement: Requirement, model: str, engine: str, precision: str, layout: str
+) -> list[Cell]:
     return cells(
         [model],
         [engine],
         [precision],
         [requirement.batch_served],
+        [layout],
         threads=requirement.threads,
         device=requirement.device,
     )

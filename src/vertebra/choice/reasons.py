@@ -39,8 +39,7 @@ def why_not(
         return "int8 calibrated on random images: its cost is known and its accuracy is not"
     broken = breaks(candidate, requirement)
     if broken:
-        guess = "" if _is_sure(broken[0].axis, candidate) else f" ({_prediction(candidate)})"
-        return f"{broken[0]}{guess}"
+        return f"{broken[0]}{_unsure(broken[0].axis, candidate)}"
     if candidate.cost is None:
         return "unmeasured, and too little was measured here to predict it"
     if not candidate.is_measured:
@@ -55,8 +54,13 @@ def why_not(
     return _beaten(candidate, winner, requirement)
 
 
-def _is_sure(axis: Axis, candidate: Candidate) -> bool:
-    return candidate.is_measured or axis.field in ("gmacs", "params_m", "min_accuracy")
+def _unsure(axis: Axis, candidate: Candidate) -> str:
+    """What a broken limit rests on, in brackets; "" where that is certain."""
+    if axis.field == "hours":
+        return " (by other networks' steps)" if candidate.hours_guessed else ""
+    if candidate.is_measured or axis.field in ("gmacs", "params_m", "min_accuracy"):
+        return ""
+    return f" ({_prediction(candidate)})"
 
 
 def _prediction(candidate: Candidate) -> str:

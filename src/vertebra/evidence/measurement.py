@@ -68,7 +68,8 @@ class Measurement:
         load: from the file (or the built network) to an engine that is ready.
         first: the first call, which may still compile.
         memory: peak of resident memory of the whole process, its libraries included, from before
-            loading to after the calls.
+            loading to after the calls; where PyTorch ran on a GPU, the most that it held of that
+            one, and the host's is ``extra["host_memory"]``.
         file: size of what the engine loads.
         parity: largest difference from PyTorch in float32 on the same images and weights, over the
             largest output; None where there is nothing to compare, as in training.

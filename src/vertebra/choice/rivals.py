@@ -1,0 +1,64 @@
+"""Whom the winner beats only if times hold that were not taken in turn with its own.
+
+What a network takes at one time and at another differs by more than either measurement's own
+interval says: the machine is another by the hour. So before one is taken for a difference in time
+that is no larger than that, both have to be measured in turn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from vertebra.choice.candidate import Candidate
+from vertebra.choice.limits import breaks
+from vertebra.choice.order import best
+from vertebra.choice.requirement import Requirement
+
+# How far apart two times of one network are at most, as a rule, on two days (docs/benchmarks.md).
+DRIFT = 0.25
+# The most that are measured in turn with the winner.
+MOST = 3
+
+
+def rivals(
+    candidates: Iterable[Candidate], winner: Candidate, requirement: Requirement
+) -> list[Candidate]:
+    """Those that would be taken before the winner were they :data:`DRIFT` faster and that were not
+    measured in turn with it; one of each network, the best first, three at most.
+    """
+    enough = requirement.min_accuracy is not None
+    assert winner.cost is not None
+    found: dict[str, Candidate] = {}
+    faster: list[Candidate] = []
+    for one in candidates:
+        # What took turns with the winner was compared with it already.
+        same = one.cost is None or (one.cost.turns and one.cost.turns == winner.cost.turns)
+        if same or one.model == winner.model or not one.is_measured or one.cost_only:
+            continue
+        quick = _faster(one)
+        if breaks(quick, requirement):
+            continue
+        if best([winner, quick], requirement.prefer, enough) is quick:
+            faster.append(quick)
+            found[quick.name] = one
+    ranked: dict[str, Candidate] = {}
+    while faster and len(ranked) < MOST:
+        first = best(faster, requirement.prefer, enough)
+        assert first is not None
+        ranked[first.model] = found[first.name]
+        faster = [one for one in faster if one.model != first.model]
+    return list(ranked.values())
+
+
+def _faster(candidate: Candidate) -> Candidate:
+    cost = candidate.cost
+    assert cost is not None
+    return replace(
+        candidate,
+        cost=replace(
+            cost,
+            seconds=cost.seconds / (1 + DRIFT),
+            images_per_second=cost.images_per_second * (1 + DRIFT),
+        ),
+    )
