@@ -9,6 +9,7 @@ pair is of new processes with the noise floor of one more, as in a bench. The la
 largest deviation of (1).
 
     python benchmarks/bench_truth.py [--models resnet50,efficientnet_b0] [--rounds 8] [--tries 100]
+        [--turns 16]
 """
 
 from __future__ import annotations
@@ -47,6 +48,7 @@ def main() -> None:
     parser.add_argument("--models", default="resnet50,efficientnet_b0")
     parser.add_argument("--rounds", type=int, default=8)
     parser.add_argument("--tries", type=int, default=100)
+    parser.add_argument("--turns", type=int, default=ROUNDS, help="of each of (2) and (3)")
     parser.add_argument("--pair", default="resnet18", help="the network of (2) and (3)")
     arguments = parser.parse_args()
     worst = 0.0
@@ -54,7 +56,7 @@ def main() -> None:
         for engine, precision in ENGINES:
             worst = max(worst, beside_its_own_tool(model, engine, precision, arguments.rounds))
     if arguments.tries:
-        same, slow = pairs(arguments.pair, arguments.tries)
+        same, slow = pairs(arguments.pair, arguments.tries, arguments.turns)
         print(f"the same beside itself: {same} of {arguments.tries} called different (at most 4 %)")
         print(f"5 % slower: {slow} of {arguments.tries} found (at least 80 %)")
     print(f"largest deviation from an engine's own tool: {100 * worst:.1f} %")
@@ -76,7 +78,7 @@ def beside_its_own_tool(model: str, engine: str, precision: str, rounds: int) ->
             member = group.members[0]
             for mine in (True, False) if index % 2 == 0 else (False, True):
                 if mine:
-                    take_turns([member], CALLS)
+                    take_turns([member], CALLS, ROUNDS)
                     ours.append(statistics.median(member.samples))
                 else:
                     theirs.append(TOOLS[engine](cell, member.loaded["spec"]))
@@ -165,7 +167,7 @@ TOOLS: dict[str, Callable[[Cell, dict[str, str]], float]] = {
 }
 
 
-def pairs(model: str, tries: int) -> tuple[int, int]:
+def pairs(model: str, tries: int, rounds: int) -> tuple[int, int]:
     """How many of so many pairs of processes are called different, and how many are called slower
     of those whose second one takes 5 % longer. All three take turns, as in a bench.
     """
@@ -176,17 +178,18 @@ def pairs(model: str, tries: int) -> tuple[int, int]:
     same = slower = unmeasurable = 0
     for index in range(tries):
         group = Group([cell, cell, cell], CALLS, worker="slowed_worker")
+        group.rounds = rounds
         with group.opened():
             ratio = group.twin_ratio()
             if ratio is None or len(group.members) != 3:
                 raise SystemExit(f"{cell}: {group.failed[0][1]}")
             first, second, slow = group.members
             slow.child.ask("slow_down", 60, factor=SLOWER)
-            take_turns(group.members, CALLS)
+            take_turns(group.members, CALLS, group.rounds)
         floor = noise_floor(ratio)
         unmeasurable += floor > WORST_FLOOR
-        same += paired_ratio(second.samples, first.samples, ROUNDS, floor).differs
-        found = paired_ratio(slow.samples, first.samples, ROUNDS, floor)
+        same += paired_ratio(second.samples, first.samples, rounds, floor).differs
+        found = paired_ratio(slow.samples, first.samples, rounds, floor)
         slower += found.differs and found.value > 1
         if index % 10 == 9:
             print(f"{index + 1} pairs: {same} the same called different, {slower} slower found,")

@@ -21,8 +21,11 @@ from pathlib import Path
 from scipy.stats import spearmanr
 
 import vertebra as vb
+from vertebra.bench.listed import listed_at_own_size
+from vertebra.choice.commands import TRAINED_BY
 from vertebra.choice.cost_model import Example, by_macs, left_out_errors
 from vertebra.evidence import Evidence, Measurement
+from vertebra.machine import Machine
 
 EAGER, BF16 = ("eager", "fp32"), ("openvino", "bf16")
 Times = Mapping[tuple[str, str], Measurement]
@@ -34,9 +37,9 @@ def main() -> None:
     parser.add_argument("--csv", type=Path)
     arguments = parser.parse_args()
     machine = vb.machine.describe()
-    everything = measured(arguments.store, machine.fingerprint)
+    everything = measured(arguments.store, machine)
     if arguments.csv:
-        steps = measured(arguments.store, machine.fingerprint, "train")
+        steps = measured(arguments.store, machine, "train", layout="channels_last")
         write_csv({"stream": everything, "train": steps}, arguments.csv)
     nets = {name: own for name, own in everything.items() if EAGER in own}
     print(f"{len(nets)} networks on {machine.processor}, {machine.cores} cores\n")
@@ -46,16 +49,18 @@ def main() -> None:
     print(f"largest ratio of the errors: {max(ratios, default=float('nan')):.2f}")
 
 
-def measured(store: str | None, machine: str, workload: str = "stream") -> dict[str, Times]:
-    """By network and setting the newest of each; of streams one image at a time."""
+def measured(
+    store: str | None, machine: Machine, workload: str = "stream", layout: str = "contiguous"
+) -> dict[str, Times]:
+    """By network and setting the newest of each, on all cores: calls of one image, steps of 32."""
     found: dict[str, dict[tuple[str, str], Measurement]] = {}
+    batch = 1 if workload == "stream" else TRAINED_BY
     with Evidence(store) as evidence:
-        one = 1 if workload == "stream" else None
-        some = evidence.measurements(machine=machine, workload=workload, batch=one)
+        some = evidence.measurements(machine=machine.fingerprint, workload=workload, batch=batch)
     for m in reversed(some):
         c = m.conditions
-        listed = c.fingerprint == vb.zoo.get(m.model).fingerprint if ":" not in m.model else False
-        if listed and c.layout == "contiguous":
+        alike = c.layout == layout and c.threads == machine.cores and c.device == "cpu"
+        if alike and listed_at_own_size(m) is not None:
             found.setdefault(m.model, {})[c.engine, c.precision] = m
     return {name: found[name] for name in vb.zoo.list_models() if name in found}
 

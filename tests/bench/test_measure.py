@@ -155,7 +155,7 @@ def test_a_network_that_fails_leaves_the_others_alone(
 
 def test_a_noisy_machine_passes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("vertebra.bench.measuring.WORST_FLOOR", 1e-9)
-    monkeypatch.setattr("vertebra.bench.measuring._TRIES", 1)
+    monkeypatch.setattr("vertebra.bench.measuring._TRIES_OF_ROUNDS", (16,))
     store = Evidence(str(tmp_path / "evidence.sqlite"))
     with pytest.raises(VertebraError, match="unmeasurable now") as error:
         measure(["resnet20"], ["onnxruntime"], threads=1, evidence=store)

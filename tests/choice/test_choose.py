@@ -224,9 +224,9 @@ def test_hours_go_by_steps_that_were_measured_and_by_nothing_else(tmp_path: Path
     unknown = _choose(store, images=36_000, hours=1e-3)
     assert unknown.recommended is not None
     assert unknown.recommended.hours is None
-    assert any("no step was measured" in text for text in unknown.notes)
+    assert any("they do not limit it" in text for text in unknown.notes)
     command = f"vertebra bench {unknown.recommended.model} --workload train --batch 32"
-    assert command in unknown.proposals
+    assert any(proposal.startswith(command) for proposal in unknown.proposals)
 
     store.add([_step("resnet18", 20.0)])
     choice = _choose(store, images=36_000, hours=1000.0, exclude=("resnet34", "resnet50"))

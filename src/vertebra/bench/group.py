@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from vertebra.bench import disturbance
+from vertebra.bench.listed import CATALOGUE
 from vertebra.bench.plan import Cell
 from vertebra.bench.statistics import Ratio, median_interval, paired_ratio
 from vertebra.bench.wire import Child, WorkerError
@@ -23,8 +24,11 @@ from vertebra.runtime import REDUCES_FP32
 
 Tell = Callable[[str], None]
 
-# Rounds of turns; each gives one median, and sixteen of them a narrow interval.
-ROUNDS = 16
+# Rounds of turns; each gives one median, and sixteen of them a narrow interval; where the machine
+# is noisy, four times as many halve it.
+ROUNDS, MORE_ROUNDS = 16, 64
+# Calls of a turn at least.
+_TURN_CALLS = 4
 # Seconds of calls in one turn at least, up to sixteen times the least number of calls.
 _TURN_SECONDS = 0.2
 # Seconds between two turns: the threads of some engines spin for a moment after a call.
@@ -88,6 +92,7 @@ class Group:
         self._worker = worker
         # What was measured in turn is compared round by round: it is told by this.
         self._turns = secrets.token_hex(8)
+        self.rounds = ROUNDS
         self.failed: list[tuple[Cell, str]] = []
         self.members: list[Member] = []
 
@@ -108,14 +113,15 @@ class Group:
     def twin_ratio(self) -> Ratio | None:
         """A member beside another process of the same: what noise looks like here.
 
-        The first one that lives through it together with its twin.
+        In as many rounds as the group is measured in. The first one that lives through it together
+        with its twin.
         """
         for member in list(self.members):
             with contextlib.ExitStack() as stack:
                 try:
                     twin = self._started(member.cell, member.loaded["spec"], stack)
-                    take_turns([member, twin], self._calls)
-                    return paired_ratio(member.samples, twin.samples, ROUNDS)
+                    take_turns([member, twin], self._calls, self.rounds)
+                    return paired_ratio(member.samples, twin.samples, self.rounds)
                 except WorkerError as error:
                     if isinstance(error, MemberError) and error.member is member:
                         self._drop(member, error)
@@ -127,14 +133,14 @@ class Group:
         found: list[Measurement] = []
         for member in list(self.members):
             try:
-                member.keep(member.child.ask("memory", 60))
-                # After memory, which a second loading would add to.
+                if "share" not in member.extra:  # both below may load the network a second time
+                    member.keep(member.child.ask("memory", 60))
                 member.extra["share"] = member.child.ask("share", _PATIENCE)["share"]
                 if takes_turns(member.cell):
                     member.extra["turns"] = self._turns
                 if self._by_layer:
                     member.extra["layers"] = _layers(member)
-                found.append(_measurement(member, machine, floor, disturbed))
+                found.append(_measurement(member, machine, floor, disturbed, self.rounds))
             except WorkerError as error:
                 self._drop(member, error)
         return found
@@ -150,7 +156,7 @@ class Group:
             pids = tuple(member.child.pid for member in self.members)
             before = disturbance.read(pids)
             try:
-                _WORK[self._cells[0].workload](self.members, self._calls)
+                _WORK[self._cells[0].workload](self.members, self._calls, self.rounds)
             except MemberError as error:
                 self._drop(error.member, error)
                 continue
@@ -226,16 +232,16 @@ def _layers(member: Member) -> list[dict[str, Any]] | str:
     return layers
 
 
-def take_turns(members: Sequence[Member], calls: int) -> None:
+def take_turns(members: Sequence[Member], calls: int, rounds: int) -> None:
     """Rounds of a turn each; every other round in the reverse order, so that drift favours none.
 
     Each turn begins with a call that is not counted: the caches hold another's weights.
     """
     for member in members:
         member.samples = []
-    for index in range(ROUNDS):
+    least = max(math.ceil(calls / rounds), _TURN_CALLS)
+    for index in range(rounds):
         for member in members if index % 2 == 0 else reversed(members):
-            least = math.ceil(calls / ROUNDS)
             count = max(least, math.ceil(_TURN_SECONDS / max(member.seconds, 1e-6)))
             _take(member, min(count, 16 * least), warm=1)
 
@@ -253,13 +259,13 @@ def _asked(member: Member, order: str, patience: float, **rest: Any) -> dict[str
         raise MemberError(member, str(error)) from error
 
 
-def _in_one_go(members: Sequence[Member], calls: int) -> None:
+def _in_one_go(members: Sequence[Member], calls: int, rounds: int) -> None:
     """All calls of one, then all of the next: what is waiting is worked off without a pause."""
     for member in members:
-        _take(member, ROUNDS * math.ceil(calls / ROUNDS), warm=2)
+        _take(member, rounds * math.ceil(calls / rounds), warm=2)
 
 
-def _as_servers(members: Sequence[Member], calls: int) -> None:
+def _as_servers(members: Sequence[Member], calls: int, rounds: int) -> None:
     """Each in turn a server; the same arrivals for all.
 
     For some seconds at least: a queue that builds up does so over many requests.
@@ -268,7 +274,7 @@ def _as_servers(members: Sequence[Member], calls: int) -> None:
         rate = float(member.cell.options["rate"])
         # Of more than it can answer no more than show that: each takes as long as a call.
         coming = min(rate, 2 / max(member.seconds, 1e-6))
-        requests = ROUNDS * math.ceil(max(calls, coming * _SERVED_SECONDS) / ROUNDS)
+        requests = rounds * math.ceil(max(calls, coming * _SERVED_SECONDS) / rounds)
         patience = 600 + 10 * requests * (member.seconds + 1 / rate)
         answer = _asked(member, "serve", patience, rate=rate, requests=requests, seed=0)
         member.samples += answer["samples"]
@@ -276,7 +282,7 @@ def _as_servers(members: Sequence[Member], calls: int) -> None:
         member.extra["seconds"] = answer["seconds"]
 
 
-_WORK: dict[str, Callable[[Sequence[Member], int], None]] = {
+_WORK: dict[str, Callable[[Sequence[Member], int, int], None]] = {
     "stream": take_turns,
     "train": take_turns,
     "offline": _in_one_go,
@@ -285,10 +291,10 @@ _WORK: dict[str, Callable[[Sequence[Member], int], None]] = {
 
 
 def _measurement(
-    member: Member, machine: Machine, floor: float, disturbed: tuple[str, ...]
+    member: Member, machine: Machine, floor: float, disturbed: tuple[str, ...], rounds: int
 ) -> Measurement:
     cell, samples, loaded = member.cell, member.samples, member.loaded
-    middle = median_interval(samples, ROUNDS)
+    middle = median_interval(samples, rounds)
     spent = member.extra.get("seconds", sum(samples))
     return Measurement(
         conditions=cell.conditions(machine),
@@ -308,5 +314,5 @@ def _measurement(
         parity=loaded["parity"],
         cost_only=cell.setup.precision == "int8",
         warnings=disturbed,
-        extra={**member.extra, "rounds": ROUNDS},
+        extra={**member.extra, "rounds": rounds, CATALOGUE: cell.catalogue},
     )

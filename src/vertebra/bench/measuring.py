@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import psutil
 
 from vertebra.bench import disturbance
-from vertebra.bench.group import Group
+from vertebra.bench.group import MORE_ROUNDS, ROUNDS, Group
 from vertebra.bench.plan import Cell, cells, unsuited
 from vertebra.bench.statistics import LEAST_CALLS, noise_floor
 from vertebra.core import VertebraError, unknown
@@ -24,8 +24,10 @@ Tell = Callable[[str], None]
 
 # The most noise, as a share of the time, at which a measurement is still worth something.
 WORST_FLOOR = 0.05
-# Seconds for which a floor is taken to hold, and tries to find a quieter moment.
+# Seconds for which a floor is taken to hold, and tries to measure undisturbed.
 _FLOOR_HOLDS, _TRIES = 600.0, 3
+# Rounds in which the floor is looked for, one after the other.
+_TRIES_OF_ROUNDS = (ROUNDS, MORE_ROUNDS, MORE_ROUNDS)
 # Processes alive at a time, and what one takes beside its network, in bytes.
 _TOGETHER, _PROCESS = 8, 700 * 2**20
 
@@ -245,18 +247,27 @@ class _Floor:
     def __init__(self, tell: Tell) -> None:
         self._tell = tell
         self._value: float | None = None
+        self._rounds = ROUNDS
         self._until = 0.0
 
     def of(self, group: Group) -> float | None:
-        """The noise floor, from a group that is open; None if none of it runs."""
+        """The noise floor, from a group that is open; None if none of it runs.
+
+        In more rounds where a few leave it too high; the group is then measured in as many.
+        """
         if self._value is not None and time.monotonic() < self._until:
+            group.rounds = self._rounds
             return self._value
-        for _ in range(_TRIES):
+        for self._rounds in _TRIES_OF_ROUNDS:
+            group.rounds = self._rounds
             ratio = group.twin_ratio()
             if ratio is None:
                 return None
             self._value = noise_floor(ratio)
-            self._tell(f"noise floor: {100 * self._value:.1f} % (the same beside itself)")
+            self._tell(
+                f"noise floor: {100 * self._value:.1f} % (the same beside itself, "
+                f"{self._rounds} rounds)"
+            )
             if self._value <= WORST_FLOOR:
                 self._until = time.monotonic() + _FLOOR_HOLDS
                 break

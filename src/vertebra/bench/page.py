@@ -5,11 +5,11 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 
-from vertebra.core import VertebraError
+from vertebra.bench.listed import listed_at_own_size
 from vertebra.evidence import Measurement
 from vertebra.machine import Roofline, measure_roofline
 from vertebra.report import Page, Point, gains_plot, roofline_plot, scatter_plot, size, sortable
-from vertebra.zoo import Architecture, get
+from vertebra.zoo import Architecture
 
 # The row of a table that the page opens with: the median.
 _BY = 4
@@ -40,19 +40,10 @@ def _lead(measurements: Sequence[Measurement], machines: int, floor: float) -> s
     )
 
 
-def _listed(m: Measurement) -> Architecture | None:
-    """The catalogue's entry of what was measured, if it is the network of that name."""
-    try:
-        entry = get(m.model) if not m.model.startswith("timm/") else None
-    except VertebraError:
-        return None
-    return entry if entry and entry.fingerprint == m.conditions.fingerprint else None
-
-
 def _accuracy(page: Page, streams: Sequence[Measurement]) -> None:
     fastest: dict[str, tuple[Measurement, float]] = {}
     for m in streams:
-        entry = _listed(m)
+        entry = listed_at_own_size(m)
         best = entry.best if entry else None
         if m.cost_only or m.conditions.batch != 1 or best is None or best.top1 is None:
             continue
@@ -108,7 +99,7 @@ def _roofline(page: Page, streams: Sequence[Measurement], roof: Roofline | None)
         and m.conditions.precision == "fp32"
         and m.conditions.batch == 1
         and m.conditions.device == "cpu"
-        and (entry := _listed(m)) is not None
+        and (entry := listed_at_own_size(m)) is not None
     ]
     if not here:
         return
@@ -145,7 +136,7 @@ def _figures(page: Page, measurements: Sequence[Measurement]) -> None:
 
 
 def _cells(m: Measurement) -> list[tuple[str, float | str | None]]:
-    c, entry = m.conditions, _listed(m)
+    c, entry = m.conditions, listed_at_own_size(m)
     kind = c.engine + (" channels_last" if c.layout == "channels_last" else "")
     kind += "" if c.workload == "stream" else f" {c.workload}"
     top1 = entry.best.top1 if entry and entry.best else None

@@ -23,7 +23,8 @@ _TRAINS = ("eager", "compile")
 class Cell:
     """One network in one engine, under one workload.
 
-    ``input_shape`` is (batch, channels, height, width); ``options`` are the workload's.
+    ``input_shape`` is (batch, channels, height, width); ``options`` are the workload's;
+    ``catalogue`` the fingerprint that the catalogue has of it, where it has the network.
     """
 
     target: str
@@ -32,6 +33,7 @@ class Cell:
     setup: Setup
     workload: str = "stream"
     options: Mapping[str, str] = field(default_factory=dict)
+    catalogue: str | None = None
 
     def __str__(self) -> str:
         """As told to the user."""
@@ -96,6 +98,7 @@ def cells(
     found: list[Cell] = []
     for target in dict.fromkeys(targets):
         size, fingerprint = identity(target, image_size)
+        catalogue = get(target).fingerprint if _is_listed(target) else None
         for batch, engine, precision, layout in itertools.product(
             batches, engines, precisions, layouts
         ):
@@ -105,7 +108,7 @@ def cells(
                 continue
             setup = Setup(engine, precision, layout, threads, device)
             own = {"rate": f"{rate:g}"} if rate else {}
-            cell = Cell(target, fingerprint, (batch, *size), setup, workload, own)
+            cell = Cell(target, fingerprint, (batch, *size), setup, workload, own, catalogue)
             if cell not in found:  # an engine may have been named twice
                 found.append(cell)
     return found

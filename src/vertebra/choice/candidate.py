@@ -28,9 +28,11 @@ class Cost:
     """What serving it takes: seconds of a call, bytes of memory and of files, images a second.
 
     ``error`` is None where it was measured on this machine; where it was predicted, the relative
-    error that such predictions had in half of the cases. ``margin`` is the half width of the
+    error that such predictions had in half of the cases; 0 where it is a measured median and a
+    higher percentile is asked for. ``margin`` is the half width of the
     interval of a measured time, as a share of it, or the machine's noise if that is larger.
-    ``turns`` is the same for all that were measured in turn with each other, and so compare best.
+    ``turns`` is the same for all that were measured in turn with each other, and so compare best;
+    ``disturbed`` what else ran meanwhile, in words.
     """
 
     seconds: float
@@ -40,6 +42,7 @@ class Cost:
     error: float | None = None
     margin: float = 0.0
     turns: str | None = None
+    disturbed: tuple[str, ...] = ()
 
     @property
     def is_measured(self) -> bool:
@@ -53,7 +56,8 @@ class Candidate:
 
     Attributes:
         model, family: as the catalogue names them.
-        params, gmacs: of the network as published; 1e9 MACs of one image.
+        params, gmacs: of the network as published; 1e9 MACs of one image of the size that is asked
+            for, or of its own.
         engine, precision, layout: what would serve it.
         weights: the tag of the pretrained weights that ``accuracy`` is about; None from scratch.
         cost: None where nothing was measured that it could be predicted from.

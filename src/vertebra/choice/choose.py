@@ -5,16 +5,14 @@ Loads no PyTorch as long as nothing has to be measured.
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 
-from vertebra.choice.candidate import Candidate
-from vertebra.choice.choice import Choice, Flip
-from vertebra.choice.decide import decide, decide_again, may_win, with_opinions
+from vertebra.choice.choice import Choice
+from vertebra.choice.decide import decide, may_win, with_opinions
 from vertebra.choice.explain import conflicting, nearest, noted, others, proposed, why
 from vertebra.choice.facts import Facts, OnData, gather, with_weights_that_exist
-from vertebra.choice.flips import Decide, flips, flips_by_images
+from vertebra.choice.flips import turning
 from vertebra.choice.gate import gate
 from vertebra.choice.limits import breaks
 from vertebra.choice.order import front
@@ -78,7 +76,6 @@ def answer(requirement: Requirement, facts: Facts) -> Choice:
     """The choice from facts alone."""
     facts = replace(facts, candidates=tuple(with_opinions(facts.candidates, requirement)))
     some = facts.candidates
-    again = functools.partial(decide_again, some)
     winner = decide(some, requirement)
     fits = [one for one in some if may_win(one) and not breaks(one, requirement)]
     rest = [one for one in some if winner is None or one.model != winner.model]
@@ -91,15 +88,8 @@ def answer(requirement: Requirement, facts: Facts) -> Choice:
         front=tuple(front(fits)),
         why_not=tuple(others(facts, winner, requirement, fits)),
         nearest=() if winner else tuple(nearest(some, requirement)),
-        flips=tuple(_flips(requirement, winner, some, again)) if winner else (),
+        flips=tuple(turning(requirement, winner, some)) if winner else (),
         conflicts=tuple(conflicting(facts, winner, requirement)),
         notes=tuple(noted(facts, winner, requirement)),
         proposals=tuple(proposed(facts, winner, requirement)),
     )
-
-
-def _flips(
-    requirement: Requirement, winner: Candidate, some: Sequence[Candidate], again: Decide
-) -> list[Flip]:
-    by_limit = flips(requirement, winner, some, again)
-    return [*by_limit, *flips_by_images(requirement, winner, again)]

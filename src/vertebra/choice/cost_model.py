@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-Work = Mapping[str, Sequence[int]]
+Work = Mapping[str, Sequence[float]]
 Features = Callable[[Work], tuple[float, ...]]
 
 # A rate for the multiply-accumulates of each of these, and for the bytes of what all others move.

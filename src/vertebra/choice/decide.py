@@ -21,9 +21,17 @@ def may_win(candidate: Candidate) -> bool:
 def decide(candidates: Iterable[Candidate], requirement: Requirement) -> Candidate | None:
     """What is taken of candidates that have what the rules say of them; None where nothing fits."""
     fits = [one for one in candidates if may_win(one) and not breaks(one, requirement)]
-    known = [one for one in fits if not unknowns(one, requirement)]
+    known = [one for one in fits if not _is_doubtful(one, requirement)]
     # An accuracy that nobody knows does not hold a limit, but where no other is known it may.
     return best(known or fits, requirement.prefer, requirement.min_accuracy is not None)
+
+
+def _is_doubtful(candidate: Candidate, requirement: Requirement) -> bool:
+    """Whether it may break a limit for all that is known.
+
+    Hours limit only where they are known: else the first network whose step is measured would win.
+    """
+    return any(axis.field != "hours" for axis in unknowns(candidate, requirement))
 
 
 def decide_again(candidates: Sequence[Candidate], requirement: Requirement) -> Candidate | None:

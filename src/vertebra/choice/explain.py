@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from vertebra.choice.candidate import Candidate
+from vertebra.choice.commands import bench, bench_steps, in_turn
+from vertebra.choice.decide import may_win
 from vertebra.choice.facts import Facts
-from vertebra.choice.hours import EPOCHS
 from vertebra.choice.limits import AXES, breaks, shown_value, unknowns
 from vertebra.choice.opinions import voices
 from vertebra.choice.order import dominates, merit
@@ -18,7 +19,6 @@ from vertebra.zoo import get
 
 # How many are named where nothing fits, and where runs are proposed.
 _NEAREST, _RUNS = 3, 3
-_OF_A_BENCH = ("model", "engine", "precision")
 
 
 def by_merit(candidates: Iterable[Candidate], requirement: Requirement) -> list[Candidate]:
@@ -88,7 +88,9 @@ def _kind(kind: str) -> str:
 
 def nearest(candidates: Sequence[Candidate], requirement: Requirement) -> Iterator[str]:
     """Where nothing fits: what breaks the limits least, and which limit to relax."""
-    measured = [one for one in candidates if one.cost is not None and not one.cost_only]
+    # Of a higher percentile nothing is predicted; a median alone would look as if it fitted.
+    known = (lambda one: one.cost) if requirement.percentile == "p50" else may_win
+    measured = [one for one in candidates if known(one) and not one.cost_only]
     if not measured:
         yield f"no {requirement.percentile} was measured here under these conditions yet"
         return
@@ -154,9 +156,11 @@ def noted(facts: Facts, winner: Candidate | None, requirement: Requirement) -> I
     """What the user should know of the evidence."""
     measured = {one.model for one in facts.candidates if one.is_measured}
     total = {one.model for one in facts.candidates}
-    yield f"{len(measured)} of {len(total)} networks were measured on this machine"
+    what = "" if requirement.percentile == "p50" else f" up to {requirement.percentile}"
+    yield f"{len(measured)} of {len(total)} networks were measured on this machine{what}"
     yield from _of_predictions(facts)
     if winner is not None:
+        yield from _of_cost(winner)
         yield from _of_accuracy(winner, requirement)
         yield from _perhaps_better(facts, winner, requirement)
         yield from _of_rivals(facts, winner, requirement)
@@ -189,6 +193,12 @@ def _of_accuracy(winner: Candidate, requirement: Requirement) -> Iterator[str]:
     if winner.accuracy is None or winner.accuracy.kind != "published":
         return
     yield "accuracy is ImageNet's: another data set's order of networks may differ"
+    own = get(winner.model).input_size[1]
+    if requirement.input_size not in (None, own):
+        yield (
+            f"accuracies are published at each network's own size ({winner.model}: {own} pixels), "
+            f"times hold for {requirement.input_size}"
+        )
     if requirement.domain == "far":
         yield "far from photographs ImageNet's accuracy says less: probe the features instead"
 
@@ -196,13 +206,17 @@ def _of_accuracy(winner: Candidate, requirement: Requirement) -> Iterator[str]:
 def _of_hours(facts: Facts, winner: Candidate | None, requirement: Requirement) -> Iterator[str]:
     if requirement.hours is None:
         return
-    if requirement.gpus:
+    if requirement.gpus or requirement.device != "cpu":
         yield "hours of training on a GPU are not known here, so they limit nothing"
+    elif requirement.images is None:
+        yield "hours of training hang on the number of images; without it they limit nothing"
     elif winner is not None and winner.hours is None:
-        yield "hours of training are not known, since no step was measured: they limit nothing"
+        yield f"hours of training {winner.model} are not known, so they do not limit it"
     elif winner is not None:
-        epochs = EPOCHS[requirement.pretrained]
-        yield f"hours of training are those of {epochs} passes over the images{_guessed(facts)}"
+        yield (
+            f"hours are those of every image by the advised recipe, without validation"
+            f"{_guessed(facts)}"
+        )
 
 
 def _guessed(facts: Facts) -> str:
@@ -230,6 +244,14 @@ def _perhaps_better(facts: Facts, winner: Candidate, requirement: Requirement) -
             )
 
 
+def _of_cost(winner: Candidate) -> Iterator[str]:
+    if winner.cost is not None and winner.cost.disturbed:
+        yield (
+            f"what {winner.model} takes was measured while {'; '.join(winner.cost.disturbed)}: "
+            f"measure it again (vertebra bench does so by itself)"
+        )
+
+
 def _of_rivals(facts: Facts, winner: Candidate, requirement: Requirement) -> Iterator[str]:
     names = [one.model for one in rivals(facts.candidates, winner, requirement)]
     if names:
@@ -244,11 +266,12 @@ def proposed(facts: Facts, winner: Candidate | None, requirement: Requirement) -
     """Commands that would settle what is not known."""
     ranked = [one for one in by_merit(facts.candidates, requirement) if not one.cost_only]
     if winner is None or not winner.is_measured:
-        names = " ".join(one.model for one in ranked[:_RUNS])
+        names = [one.model for one in ranked[:_RUNS]]
         if names and not any(one.is_measured for one in ranked):
-            yield f"vertebra bench {names}"
+            allowed = requirement.engines or ("eager",), requirement.precisions or ("fp32",)
+            yield bench(requirement, names, [",".join(words) for words in allowed])
     if winner is not None:
-        yield from _steps_to_measure(winner, requirement)
+        yield from _steps_to_measure(facts, winner, requirement)
         yield from _side_by_side(facts, winner, requirement)
     if winner is not None and winner.rank >= 2:
         fitting = [one for one in ranked if not breaks(one, requirement)]
@@ -257,19 +280,15 @@ def proposed(facts: Facts, winner: Candidate | None, requirement: Requirement) -
             yield f"vertebra train DATA --model {one.model}{weights}"
 
 
-def _steps_to_measure(winner: Candidate, requirement: Requirement) -> Iterator[str]:
-    told = winner.hours is not None and not winner.hours_guessed
-    if requirement.hours is not None and not requirement.gpus and not told:
-        yield f"vertebra bench {winner.model} --workload train --batch 32"
+def _steps_to_measure(facts: Facts, winner: Candidate, requirement: Requirement) -> Iterator[str]:
+    guessed = winner.hours is None or winner.hours_guessed
+    if requirement.hours is not None and facts.pace.told and guessed:
+        yield bench_steps(requirement, winner.model)
 
 
 def _side_by_side(facts: Facts, winner: Candidate, requirement: Requirement) -> Iterator[str]:
     """The bench that would tell the winner from those that only chance may have put behind it."""
-    some = (winner, *rivals(facts.candidates, winner, requirement))
-    if len(some) > 1:
-        words = [dict.fromkeys(getattr(one, of) for one in some) for of in _OF_A_BENCH]
-        models, engines, precisions = words
-        yield (
-            f"vertebra bench {' '.join(models)} --engine {','.join(engines)} --precision "
-            f"{','.join(precisions)} --force"
-        )
+    some = rivals(facts.candidates, winner, requirement)
+    command = in_turn(requirement, [winner, *some]) if some else None
+    if command:
+        yield command

@@ -9,7 +9,16 @@ from vertebra.choice.candidate import Accuracy, Candidate, Cost
 from vertebra.choice.cost_model import CostModel, Example, fit
 from vertebra.choice.hours import Pace, pace_of
 from vertebra.choice.licences import accepts, licence_of
-from vertebra.choice.measured import Setting, by_setting, measured_streams, setting_of
+from vertebra.choice.measured import (
+    Known,
+    Setting,
+    area_at,
+    by_setting,
+    size_asked,
+    steps,
+    streams,
+    work_at,
+)
 from vertebra.choice.requirement import Requirement
 from vertebra.evidence import Evidence, Measurement, Published
 from vertebra.machine import Machine
@@ -76,13 +85,13 @@ def gather(
     """Every network of the catalogue in every allowed engine of which something is known."""
     on_data = on_data or OnData()
     on_data = replace(on_data, accuracies=on_data.in_order(requirement))
-    measured = measured_streams(requirement, evidence, machine)
+    measured = streams(requirement, evidence, machine)
     models = {
         setting: model
         for setting, some in by_setting(measured).items()
-        if (model := fit([_example(m) for m in some])) is not None
+        if (model := fit([_example(known) for known in some])) is not None
     }
-    pace = pace_of(requirement, measured, models, evidence, machine)
+    pace = pace_of(requirement, measured, steps(requirement, evidence, machine), models)
     found: list[Candidate] = []
     ruled_out: list[tuple[Candidate, str]] = []
     for name in _names(requirement):
@@ -92,8 +101,10 @@ def gather(
         if why_not:
             ruled_out.append((base, why_not))
             continue
-        own = [m for m in measured if m.model == name]
-        base = replace(base, hours=pace.hours(name), hours_guessed=pace.is_guess(name))
+        size = size_asked(architecture, requirement)
+        own = [m for m in measured if m.architecture.name == name and m.size == size]
+        hours, guessed = pace.hours(architecture, requirement, base.weights)
+        base = replace(base, hours=hours, hours_guessed=guessed)
         found += _costed(base, architecture, requirement, own, models)
     return Facts(tuple(found), tuple(ruled_out), models, pace)
 
@@ -126,7 +137,9 @@ def _base(architecture: Architecture, requirement: Requirement, on_data: OnData)
         model=architecture.name,
         family=architecture.family,
         params=architecture.params - architecture.aux_params,
-        gmacs=architecture.macs / 1e9,
+        gmacs=area_at(architecture, size_asked(architecture, requirement))
+        * architecture.macs
+        / 1e9,
         engine="",
         precision="",
         weights=weights.weights if weights else None,
@@ -166,33 +179,29 @@ def _unsuitable(
     return None
 
 
-def _example(measurement: Measurement) -> Example:
-    architecture = get(measurement.model)
-    return Example(architecture.name, architecture.family, architecture.work, measurement.p50)
+def _example(known: Known) -> Example:
+    name = f"{known.architecture.name} at {known.size}"
+    return Example(name, known.architecture.family, known.work, known.measurement.p50)
 
 
 def _costed(
     base: Candidate,
     architecture: Architecture,
     requirement: Requirement,
-    own: Sequence[Measurement],
+    own: Sequence[Known],
     models: Mapping[Setting, CostModel],
 ) -> Iterator[Candidate]:
     """The network in each allowed engine: as measured, else as predicted; else without a cost."""
-    settings = {setting_of(m): m for m in own}
+    settings = {known.setting: known.measurement for known in own}
     allowed = [s for s in {**dict.fromkeys(models), **settings} if _is_allowed(s, requirement)]
     known = False
     for engine, precision, layout in allowed:
         setting = (engine, precision, layout)
-        cost, cost_only = (
-            _predicted(architecture, requirement, setting, models),
-            precision == "int8",
-        )
+        cost = _predicted(architecture, requirement, setting, models)
+        cost_only = precision == "int8"
         if setting in settings:
-            cost, cost_only = (
-                _as_measured(settings[setting], requirement),
-                settings[setting].cost_only,
-            )
+            cost = _as_measured(settings[setting], requirement)
+            cost_only = settings[setting].cost_only
         if cost is not None:
             known = True
             yield replace(
@@ -215,20 +224,20 @@ def _is_allowed(setting: Setting, requirement: Requirement) -> bool:
     )
 
 
-def _as_measured(measurement: Measurement, requirement: Requirement) -> Cost | None:
-    """None where the percentile that is asked for was not measured."""
+def _as_measured(measurement: Measurement, requirement: Requirement) -> Cost:
+    """Where the percentile that is asked for was not measured, its median, as a bound on it."""
     seconds = getattr(measurement, requirement.percentile)
-    if seconds is None:
-        return None
     low, high = measurement.interval
     margin = max(measurement.floor, (high - low) / 2 / measurement.p50)
     return Cost(
-        seconds=seconds,
+        seconds=measurement.p50 if seconds is None else seconds,
         images_per_second=measurement.images_per_second,
         memory=measurement.memory,
         file=measurement.file,
+        error=0.0 if seconds is None else None,
         margin=margin,
         turns=measurement.extra.get("turns"),
+        disturbed=measurement.warnings,
     )
 
 
@@ -238,10 +247,10 @@ def _predicted(
     setting: Setting,
     models: Mapping[Setting, CostModel],
 ) -> Cost | None:
-    """By the model of the setting; only of medians, and not of memory."""
-    if setting not in models or requirement.percentile != "p50":
+    """By the model of the setting: the median, whatever percentile is asked for; no memory."""
+    if setting not in models:
         return None
-    seconds = models[setting].seconds(architecture.work)
+    seconds = models[setting].seconds(work_at(architecture, size_asked(architecture, requirement)))
     params = architecture.params - architecture.aux_params
     return Cost(
         seconds=seconds,

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 from vertebra.choice.candidate import Candidate
 from vertebra.choice.choice import Flip
+from vertebra.choice.decide import decide_again
 from vertebra.choice.limits import AXES, Axis, shown_value
 from vertebra.choice.requirement import Requirement
-
-Decide = Callable[[Requirement], Candidate | None]
 
 # Numbers of images at which taught rows begin or end.
 _ROWS = (1_000, 10_000, 50_000, 100_000, 1_000_000)
@@ -19,25 +18,32 @@ _ROWS = (1_000, 10_000, 50_000, 100_000, 1_000_000)
 _TOLD = ("latency_ms", "throughput", "memory_mb", "file_mb", "hours", "min_accuracy")
 
 
+def turning(
+    requirement: Requirement, winner: Candidate, candidates: Sequence[Candidate]
+) -> list[Flip]:
+    """What would change the answer: limits, then numbers of images."""
+    by_limit = flips(requirement, winner, candidates)
+    return [*by_limit, *flips_by_images(requirement, winner, candidates)]
+
+
 def flips(
     requirement: Requirement,
     winner: Candidate,
     candidates: Sequence[Candidate],
-    decide: Decide,
 ) -> list[Flip]:
-    """For each limit the nearest value, stricter and looser, at which ``decide`` answers anew."""
+    """For each limit the nearest value, stricter and looser, at which another one wins."""
     found = []
     for axis in AXES:
         if axis.field not in _TOLD:
             continue
-        found += _stricter(axis, requirement, winner, decide)
+        found += _stricter(axis, requirement, winner, candidates)
         if getattr(requirement, axis.field) is not None:
-            found += _looser(axis, requirement, winner, candidates, decide)
+            found += _looser(axis, requirement, winner, candidates)
     return found
 
 
 def _stricter(
-    axis: Axis, requirement: Requirement, winner: Candidate, decide: Decide
+    axis: Axis, requirement: Requirement, winner: Candidate, candidates: Sequence[Candidate]
 ) -> list[Flip]:
     """Just beyond what the winner has; nothing in between can change the answer."""
     own = axis.of(winner)
@@ -47,7 +53,7 @@ def _stricter(
     if axis.field == "min_accuracy" and (requirement.min_accuracy is None or limit > 1):
         # To ask for an accuracy at all is another question: the fastest that reaches it then wins.
         return []
-    becomes = decide(_with(requirement, axis, limit))
+    becomes = decide_again(candidates, _with(requirement, axis, limit))
     word = "below" if axis.most else "above"
     return [_flip(axis, own, becomes, f"{axis.noun} limit {word} {shown_value(axis, own)}")]
 
@@ -57,14 +63,13 @@ def _looser(
     requirement: Requirement,
     winner: Candidate,
     candidates: Sequence[Candidate],
-    decide: Decide,
 ) -> list[Flip]:
     """The nearest value of another candidate, beyond the limit, at which another one wins."""
     limit = getattr(requirement, axis.field)
     values = {value for one in candidates if (value := axis.of(one)) is not None}
     beyond = sorted(v for v in values if (v > limit if axis.most else 0 < v < limit))
     for value in beyond if axis.most else reversed(beyond):
-        becomes = decide(_with(requirement, axis, value))
+        becomes = decide_again(candidates, _with(requirement, axis, value))
         if becomes is not None and becomes.model != winner.model:
             text = f"{axis.noun} limit of {shown_value(axis, value)}"
             return [_flip(axis, value, becomes, text)]
@@ -82,8 +87,12 @@ def _flip(axis: Axis, value: float, becomes: Candidate | None, text: str) -> Fli
     )
 
 
-def flips_by_images(requirement: Requirement, winner: Candidate, decide: Decide) -> list[Flip]:
-    """The nearest numbers of images, fewer and more, at which the rules have another one win."""
+def flips_by_images(
+    requirement: Requirement, winner: Candidate, candidates: Sequence[Candidate]
+) -> list[Flip]:
+    """The nearest numbers of images, fewer and more, at which another one wins: by the rules, or
+    because training takes more hours.
+    """
     images = requirement.images
     if images is None:
         return []
@@ -91,9 +100,15 @@ def flips_by_images(requirement: Requirement, winner: Candidate, decide: Decide)
     fewer = [n - 1 for n in reversed(_ROWS) if n <= images and n > (requirement.classes or 1)]
     for numbers in (fewer, [n for n in _ROWS if n > images]):
         for number in numbers:
-            becomes = decide(replace(requirement, images=number))
+            longer = [_trained_on(one, number / images) for one in candidates]
+            becomes = decide_again(longer, replace(requirement, images=number))
             if becomes is not None and becomes.model != winner.model:
                 text = f"{'at most' if number < images else 'from'} {number} images: {becomes.name}"
                 found.append(Flip("images", float(number), becomes, text))
                 break
     return found
+
+
+def _trained_on(candidate: Candidate, share: float) -> Candidate:
+    hours = candidate.hours
+    return candidate if hours is None else replace(candidate, hours=share * hours)

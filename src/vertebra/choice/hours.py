@@ -1,27 +1,24 @@
 """How long training on this machine's CPU takes, told by steps that were measured.
 
-A network's own step says it best. Another's is told by its forward pass: what a step takes in
-forward passes is much alike from network to network, and is not the three that the products of a
-step come to. One image at a time leaves a CPU idle that a batch does not, and training may be done
-in bf16: three passes were up to eight times too long. So where no step at all was measured, nothing
-is told.
+A network's own step says it best. Another's is told by its forward pass: a step takes so many
+forward passes in the networks that were measured, and not the three that its products come to. One
+image at a time leaves a CPU idle that a batch does not, and training may be done in bf16
+(docs/benchmarks.md). So where no step at all was measured, nothing is told.
 """
 
 from __future__ import annotations
 
+import functools
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from vertebra.choice.advice.situation import Situation
 from vertebra.choice.cost_model import CostModel
-from vertebra.choice.measured import Setting, is_listed_as, setting_of
+from vertebra.choice.measured import Known, Setting, size_asked, work_at
 from vertebra.choice.requirement import Requirement
-from vertebra.evidence import Evidence, Measurement
-from vertebra.machine import Machine
-from vertebra.zoo import get, list_models
+from vertebra.zoo import Architecture
 
-# Passes over the images of a run whose hours are told: fine-tuning, and from scratch.
-EPOCHS = {True: 20, False: 100}
 _FORWARD: Setting = ("eager", "fp32", "contiguous")
 
 
@@ -30,72 +27,80 @@ class Pace:
     """How fast networks are trained here.
 
     Attributes:
-        images: that a run looks at, every pass counted; None where hours are not told.
-        steps: seconds an image, of networks whose steps were measured: the fastest way each was.
-        forwards: seconds of an image's forward pass in eager PyTorch, measured or predicted.
+        told: whether hours can be told: of so many images, on this CPU.
+        steps: seconds an image, by network and size: the fastest way it was trained.
+        forwards: the same of a forward pass in eager PyTorch, measured.
+        model: predicts other forward passes; None where it cannot.
+        batch: images of a forward pass.
     """
 
-    images: int | None = None
-    steps: Mapping[str, float] = field(default_factory=dict)
-    forwards: Mapping[str, float] = field(default_factory=dict)
+    told: bool = False
+    steps: Mapping[tuple[str, int], float] = field(default_factory=dict)
+    forwards: Mapping[tuple[str, int], float] = field(default_factory=dict)
+    model: CostModel | None = None
+    batch: int = 1
 
-    @property
+    @functools.cached_property
     def passes(self) -> tuple[float, float, float] | None:
         """Forward passes that a step takes: the middle network's, the least and the most."""
-        both = [
-            took / self.forwards[name] for name, took in self.steps.items() if name in self.forwards
-        ]
+        known = self.forwards
+        both = [took / known[which] for which, took in self.steps.items() if which in known]
         return (statistics.median(both), min(both), max(both)) if both else None
 
-    def is_guess(self, model: str) -> bool:
-        """Whether its hours are told by other networks' steps."""
-        return model not in self.steps
+    def hours(
+        self, architecture: Architecture, requirement: Requirement, weights: str | None
+    ) -> tuple[float | None, bool]:
+        """Of training by the recipe that is advised, and whether that is guessed from others.
 
-    def hours(self, model: str) -> float | None:
-        """Of training this network; None where nothing tells them."""
-        if self.images is None:
+        As if every labelled image were trained on. None where nothing tells it.
+        """
+        if not self.told or requirement.images is None:
+            return None, False
+        which = architecture.name, size_asked(architecture, requirement)
+        seconds, guessed = self.steps.get(which), which not in self.steps
+        if seconds is None and self.passes is not None:
+            forward = self._forward(architecture, which)
+            seconds = None if forward is None else self.passes[0] * forward
+        if seconds is None:
+            return None, False
+        epochs = _epochs(Situation(architecture, requirement, weights).base)
+        return requirement.images * epochs * seconds / 3600, guessed
+
+    def _forward(self, architecture: Architecture, which: tuple[str, int]) -> float | None:
+        if which in self.forwards:
+            return self.forwards[which]
+        if self.model is None:
             return None
-        seconds = self.steps.get(model)
-        if seconds is None and self.passes and model in self.forwards:
-            seconds = self.passes[0] * self.forwards[model]
-        return None if seconds is None else self.images * seconds / 3600
+        return self.model.seconds(work_at(architecture, which[1])) / self.batch
+
+
+@functools.cache
+def _epochs(recipe: str) -> float:
+    """Passes over the images; built-in recipes say their length so."""
+    from vertebra.runs import Recipe
+
+    return Recipe.load(recipe).train.duration.value
 
 
 def pace_of(
     requirement: Requirement,
-    streams: Sequence[Measurement],
+    streams: Sequence[Known],
+    steps: Sequence[Known],
     models: Mapping[Setting, CostModel],
-    evidence: Evidence,
-    machine: Machine,
 ) -> Pace:
-    """The pace of what is known; none on a GPU, and where no limit on it can be told.
-
-    Args:
-        requirement: what is asked.
-        streams: the measured calls, of ``requirement.batch_served`` images each.
-        models: by setting what predicts the others.
-        evidence: where measured steps are.
-        machine: which they have to be of.
+    """The pace of what is known; where training is elsewhere or of nobody knows how many images,
+    no hours are told.
     """
-    if requirement.gpus or requirement.images is None or requirement.device != "cpu":
-        return Pace()
-    forwards = {}
-    for name in list_models():
-        if _FORWARD in models:
-            forwards[name] = models[_FORWARD].seconds(get(name).work) / requirement.batch_served
-    for m in streams:
-        if setting_of(m) == _FORWARD:
-            forwards[m.model] = m.p50 / requirement.batch_served
-    images = requirement.images * EPOCHS[requirement.pretrained]
-    return Pace(images, _steps(requirement, evidence, machine), forwards)
-
-
-def _steps(requirement: Requirement, evidence: Evidence, machine: Machine) -> dict[str, float]:
-    """Seconds an image of the training steps that were measured here."""
-    threads = requirement.threads or machine.cores
-    found: dict[str, float] = {}
-    for m in evidence.measurements(machine=machine.fingerprint, workload="train"):
-        c = m.conditions
-        if c.threads == threads and c.device == "cpu" and is_listed_as(m):
-            found[m.model] = min(found.get(m.model, float("inf")), 1 / m.images_per_second)
-    return found
+    told = not requirement.gpus and requirement.images is not None and requirement.device == "cpu"
+    trained: dict[tuple[str, int], float] = {}
+    for known in steps:
+        which = known.architecture.name, known.size
+        took = 1 / known.measurement.images_per_second
+        trained[which] = min(took, trained.get(which, took))
+    batch = requirement.batch_served
+    forwards = {
+        (known.architecture.name, known.size): known.measurement.p50 / batch
+        for known in streams
+        if known.setting == _FORWARD
+    }
+    return Pace(told, trained, forwards, models.get(_FORWARD), batch)

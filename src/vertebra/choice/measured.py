@@ -2,53 +2,118 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
+from vertebra.bench.listed import listed
 from vertebra.choice.requirement import Requirement
-from vertebra.core import VertebraError
 from vertebra.evidence import Evidence, Measurement
 from vertebra.machine import Machine
-from vertebra.zoo import get
+from vertebra.zoo import Architecture
 
 # (engine, precision, layout)
 Setting = tuple[str, str, str]
 
 
-def measured_streams(
-    requirement: Requirement, evidence: Evidence, machine: Machine
-) -> list[Measurement]:
-    """What was measured here under the conditions that the requirement means."""
+@dataclass(frozen=True)
+class Known:
+    """A measurement and the catalogue's network that it is of."""
+
+    measurement: Measurement
+    architecture: Architecture
+
+    @property
+    def setting(self) -> Setting:
+        """(engine, precision, layout)."""
+        conditions = self.measurement.conditions
+        return conditions.engine, conditions.precision, conditions.layout
+
+    @property
+    def size(self) -> int:
+        """Pixels of a side."""
+        return self.measurement.conditions.input_shape[-1]
+
+    @property
+    def work(self) -> Mapping[str, Sequence[float]]:
+        """The architecture's, at the size that was measured."""
+        return work_at(self.architecture, self.size)
+
+
+def size_asked(architecture: Architecture, requirement: Requirement) -> int:
+    """Pixels of a side that the network would see."""
+    return requirement.input_size or architecture.input_size[1]
+
+
+def work_at(architecture: Architecture, size: int) -> Mapping[str, Sequence[float]]:
+    """A network's work at another size: maps grow with their area, weights and operations do not.
+
+    An approximation: what attends to all of an image grows faster.
+    """
+    area = area_at(architecture, size)
+    return {
+        kind: (macs * area, weights + (moved - weights) * area, weights, operations)
+        for kind, (macs, moved, weights, operations) in architecture.work.items()
+    }
+
+
+def area_at(architecture: Architecture, size: int) -> float:
+    """Of an image beside one of the network's own size."""
+    return (size / architecture.input_size[1]) ** 2
+
+
+def streams(requirement: Requirement, evidence: Evidence, machine: Machine) -> list[Known]:
+    """Calls that were timed here as the requirement means them, at whatever size.
+
+    Of equal settings the newest that has the percentile: older ones are of other versions of an
+    engine, and not every measurement has enough calls for a p99.
+    """
+    everything = evidence.measurements(
+        machine=machine.fingerprint,
+        workload="stream",
+        batch=requirement.batch_served,
+        latest=requirement.percentile != "p99",
+    )
+    here = _here(everything, requirement, machine, requirement.device)
+    some = [known for known in here if _has(known.measurement, requirement.percentile)]
+    return _newest([*some, *here])
+
+
+def steps(requirement: Requirement, evidence: Evidence, machine: Machine) -> list[Known]:
+    """Steps of training on this machine's CPU, of each setting and batch the newest."""
+    everything = evidence.measurements(machine=machine.fingerprint, workload="train")
+    return _newest(_here(everything, requirement, machine, "cpu"))
+
+
+def _has(measurement: Measurement, percentile: str) -> bool:
+    return getattr(measurement, percentile) is not None
+
+
+def _here(
+    everything: Iterable[Measurement], requirement: Requirement, machine: Machine, device: str
+) -> list[Known]:
+    """With as many threads, on that device, of networks in the catalogue; the newest first."""
     threads = requirement.threads or machine.cores
-    newest: dict[tuple[str, Setting], Measurement] = {}
-    for m in evidence.measurements(machine=machine.fingerprint, workload="stream"):
-        if (
-            m.conditions.threads == threads
-            and m.conditions.batch == requirement.batch_served
-            and m.conditions.device == requirement.device
-            and is_listed_as(m)
-        ):
-            # The newest come first; older ones are of other versions of an engine.
-            newest.setdefault((m.model, setting_of(m)), m)
-    return list(newest.values())
+    return [
+        Known(m, architecture)
+        for m in everything
+        if m.conditions.threads == threads
+        and m.conditions.device == device
+        and (architecture := listed(m)) is not None
+    ]
 
 
-def is_listed_as(measurement: Measurement) -> bool:
-    """Whether what was measured is the catalogue's network of that name at its own size."""
-    try:
-        return get(measurement.model).fingerprint == measurement.conditions.fingerprint
-    except VertebraError:  # another library's, or a user's own
-        return False
+def _newest(some: Iterable[Known]) -> list[Known]:
+    """The first of equal network, shape and setting."""
+    found: dict[tuple[object, ...], Known] = {}
+    for known in some:
+        shape = known.measurement.conditions.input_shape
+        found.setdefault((known.architecture.name, shape, known.setting), known)
+    return list(found.values())
 
 
-def by_setting(measured: Iterable[Measurement]) -> dict[Setting, list[Measurement]]:
+def by_setting(some: Iterable[Known]) -> dict[Setting, list[Known]]:
     """Those of each engine, precision and layout."""
-    found: dict[Setting, list[Measurement]] = {}
-    for m in measured:
-        found.setdefault(setting_of(m), []).append(m)
+    found: dict[Setting, list[Known]] = {}
+    for known in some:
+        found.setdefault(known.setting, []).append(known)
     return found
-
-
-def setting_of(measurement: Measurement) -> Setting:
-    """(engine, precision, layout)."""
-    conditions = measurement.conditions
-    return conditions.engine, conditions.precision, conditions.layout

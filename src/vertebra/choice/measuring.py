@@ -8,32 +8,35 @@ from dataclasses import replace
 
 from vertebra.bench import Cell, cells, run
 from vertebra.choice.candidate import Candidate
+from vertebra.choice.commands import TRAINED_BY, TRAINED_IN
 from vertebra.choice.cost_model import LEAST_FAMILIES, LEAST_NETWORKS
 from vertebra.choice.decide import decide, with_opinions
 from vertebra.choice.facts import Facts, OnData, gather
 from vertebra.choice.limits import breaks
+from vertebra.choice.measured import Setting
 from vertebra.choice.order import best
 from vertebra.choice.requirement import Requirement
-from vertebra.choice.rivals import rivals
+from vertebra.choice.rivals import near, rivals
 from vertebra.evidence import Evidence
 from vertebra.machine import Machine
-from vertebra.runtime import Setup, unavailable
+from vertebra.runtime import LAYOUTS, Setup, unavailable
 
 Tell = Callable[[str], None]
-Setting = tuple[str, str]
-
 # What is tried on a CPU, the fastest in general first (docs/benchmarks.md).
+_PLAIN = LAYOUTS[0]
 _SETTINGS: tuple[Setting, ...] = (
-    ("openvino", "bf16"),
-    ("openvino", "fp32"),
-    ("onnxruntime", "fp32"),
-    ("compile", "fp32"),
-    ("eager", "bf16"),
-    ("eager", "fp32"),
+    ("openvino", "bf16", _PLAIN),
+    ("openvino", "fp32", _PLAIN),
+    ("onnxruntime", "fp32", _PLAIN),
+    ("compile", "fp32", _PLAIN),
+    ("eager", "bf16", _PLAIN),
+    ("eager", "fp32", _PLAIN),
 )
-# Images of a training step that is measured.
-_TRAINED_BY = 32
-_ON_A_GPU: tuple[Setting, ...] = (("cudagraphs", "fp16"), ("compile", "fp16"), ("eager", "fp32"))
+_ON_A_GPU: tuple[Setting, ...] = (
+    ("cudagraphs", "fp16", _PLAIN),
+    ("compile", "fp16", _PLAIN),
+    ("eager", "fp32", _PLAIN),
+)
 
 
 def measure_what_matters(
@@ -48,26 +51,25 @@ def measure_what_matters(
     """The facts once the best candidate by all that is known is a measured one, or time is up.
 
     First a few small networks of many families, from which the others' cost is predicted; then what
-    would win if its prediction were right, again and again; then what makes sure of the winner. One
-    at a time, so that the last one alone may take longer than there is time.
+    would win if its prediction were right, again and again; then what makes sure of the winner.
+    What was begun is brought to its end, also where that takes longer than there is time.
     """
     until, tried = time.monotonic() + seconds, set[tuple[str, Setting]]()
-    settled: set[frozenset[str]] = set()
+    settled: set[str] = set()
     facts = _said(facts, requirement)
     setting = _setting(requirement)
     while setting is not None and time.monotonic() < until:
         wanted = next(_next(requirement, facts, setting, tried), None)
         if wanted is not None:
             tried.add(wanted)
-            some, again = _cells(requirement, wanted), False
+            some, again = _cells(requirement, *wanted), False
         else:
-            some, again = _settling(requirement, facts, machine)
-            names = frozenset(map(str, some))
-            if not some or names in settled:
+            some, again = _settling(requirement, facts, machine, settled)
+            if not some:
                 break
-            settled.add(names)
-        percentile = max(requirement.percentile, "p90")
-        outcome = run(some, store, force=again, highest=percentile, tell=tell)
+            settled.add(_names(some))
+        highest = "p50" if some[0].workload == "train" else max(requirement.percentile, "p90")
+        outcome = run(some, store, force=again, highest=highest, tell=tell)
         for cell, why in (*outcome.unavailable, *outcome.unmeasurable):
             tell(f"{cell}: {why}")
         facts = _said(gather(requirement, store, machine, on_data), requirement)
@@ -79,8 +81,11 @@ def _said(facts: Facts, requirement: Requirement) -> Facts:
     return replace(facts, candidates=tuple(with_opinions(facts.candidates, requirement)))
 
 
-def _settling(requirement: Requirement, facts: Facts, machine: Machine) -> tuple[list[Cell], bool]:
-    """What makes sure of the one that would be taken now, and whether it was measured before.
+def _settling(
+    requirement: Requirement, facts: Facts, machine: Machine, settled: Set[str]
+) -> tuple[list[Cell], bool]:
+    """What makes sure of the one that would be taken now, and whether it was measured before; none
+    that is ``settled``.
 
     Its training step, where hours are asked for; then itself in turn with those that only times of
     another hour put behind it.
@@ -88,24 +93,31 @@ def _settling(requirement: Requirement, facts: Facts, machine: Machine) -> tuple
     winner = decide(facts.candidates, requirement)
     if winner is None:
         return [], False
-    limits_hours = requirement.hours is not None and not requirement.gpus
-    if limits_hours and winner.model not in facts.pace.steps:
-        return _steps(requirement, winner.model, machine), False
-    others = rivals(facts.candidates, winner, requirement)
-    if not others:
+    if requirement.hours is not None and facts.pace.told:
+        step = _steps(requirement, winner.model, machine)
+        if (winner.hours is None or winner.hours_guessed) and _names(step) not in settled:
+            return step, False
+    if not rivals(facts.candidates, winner, requirement):
         return [], False
-    return [cell for one in (winner, *others) for cell in _cells_of(requirement, one)], True
+    # All that are near, also those that took turns with it before: each has one time, the newest.
+    some = (winner, *near(facts.candidates, winner, requirement))
+    found = [cell for one in some for cell in _cells(requirement, one.model, _setting_of(one))]
+    return ([], False) if _names(found) in settled else (found, True)
+
+
+def _names(some: Sequence[Cell]) -> str:
+    return ", ".join(sorted(map(str, some)))
 
 
 def _setting(requirement: Requirement) -> Setting | None:
-    """The first engine and precision that is allowed and can run here."""
-    for engine, precision in _SETTINGS if requirement.device == "cpu" else _ON_A_GPU:
+    """The first that is allowed and can run here."""
+    for engine, precision, layout in _SETTINGS if requirement.device == "cpu" else _ON_A_GPU:
         allowed = (requirement.engines is None or engine in requirement.engines) and (
             requirement.precisions is None or precision in requirement.precisions
         )
         setup = Setup(engine, precision, device=requirement.device, threads=requirement.threads)
         if allowed and unavailable(setup) is None:
-            return engine, precision
+            return engine, precision, layout
     return None
 
 
@@ -113,7 +125,7 @@ def _next(
     requirement: Requirement, facts: Facts, setting: Setting, tried: Set[tuple[str, Setting]]
 ) -> Iterator[tuple[str, Setting]]:
     """The networks to measure now, the first one first; none that was tried."""
-    here = [one for one in facts.candidates if (one.engine, one.precision) == setting]
+    here = [one for one in facts.candidates if _setting_of(one) == setting]
     known = {one.model: one.family for one in here if one.is_measured}
     if len(known) < LEAST_NETWORKS or len(set(known.values())) < LEAST_FAMILIES:
         done = set(known) | {model for model, _ in tried}
@@ -125,11 +137,11 @@ def _next(
         for one in facts.candidates
         if not one.cost_only
         and not breaks(one, requirement)
-        and (one.is_measured or (one.model, (one.engine, one.precision)) not in tried)
+        and (one.is_measured or (one.model, _setting_of(one)) not in tried)
     ]
     winner = best(open_ones, requirement.prefer, requirement.min_accuracy is not None)
     if winner is not None and not winner.is_measured:
-        yield winner.model, (winner.engine, winner.precision)
+        yield winner.model, _setting_of(winner)
 
 
 def _spread(candidates: Sequence[Candidate], known: set[str]) -> list[str]:
@@ -145,29 +157,25 @@ def _spread(candidates: Sequence[Candidate], known: set[str]) -> list[str]:
     return [model for _, _, model in sorted(ranked) if model not in known]
 
 
-def _cells(requirement: Requirement, pair: tuple[str, Setting]) -> list[Cell]:
-    model, (engine, precision) = pair
-    return _cells_in(requirement, model, engine, precision, "contiguous")
-
-
 def _steps(requirement: Requirement, model: str, machine: Machine) -> list[Cell]:
-    """Of training, in the precision that training takes here by itself."""
+    """Of training, as it runs here by itself."""
     return cells(
         [model],
         precisions=["bf16" if machine.has_bf16 else "fp32"],
-        batches=[_TRAINED_BY],
+        batches=[TRAINED_BY],
+        layouts=[TRAINED_IN],
         threads=requirement.threads,
+        image_size=requirement.input_size,
         workload="train",
     )
 
 
-def _cells_of(requirement: Requirement, one: Candidate) -> list[Cell]:
-    return _cells_in(requirement, one.model, one.engine, one.precision, one.layout)
+def _setting_of(one: Candidate) -> Setting:
+    return one.engine, one.precision, one.layout
 
 
-def _cells_in(
-    requirement: Requirement, model: str, engine: str, precision: str, layout: str
-) -> list[Cell]:
+def _cells(requirement: Requirement, model: str, setting: Setting) -> list[Cell]:
+    engine, precision, layout = setting
     return cells(
         [model],
         [engine],
@@ -176,4 +184,5 @@ def _cells_in(
         [layout],
         threads=requirement.threads,
         device=requirement.device,
+        image_size=requirement.input_size,
     )

@@ -39,11 +39,11 @@ def why_not(
         return "int8 calibrated on random images: its cost is known and its accuracy is not"
     broken = breaks(candidate, requirement)
     if broken:
-        return f"{broken[0]}{_unsure(broken[0].axis, candidate)}"
+        return f"{broken[0]}{_unsure(broken[0].axis, candidate, requirement)}"
     if candidate.cost is None:
         return "unmeasured, and too little was measured here to predict it"
     if not candidate.is_measured:
-        return f"unmeasured: {_prediction(candidate)}"
+        return f"unmeasured: {_prediction(candidate, requirement)}"
     better = [other for other in fits if dominates(other, candidate)]
     if better:
         enough = requirement.min_accuracy is not None
@@ -54,20 +54,22 @@ def why_not(
     return _beaten(candidate, winner, requirement)
 
 
-def _unsure(axis: Axis, candidate: Candidate) -> str:
+def _unsure(axis: Axis, candidate: Candidate, requirement: Requirement) -> str:
     """What a broken limit rests on, in brackets; "" where that is certain."""
     if axis.field == "hours":
         return " (by other networks' steps)" if candidate.hours_guessed else ""
     if candidate.is_measured or axis.field in ("gmacs", "params_m", "min_accuracy"):
         return ""
-    return f" ({_prediction(candidate)})"
+    return f" ({_prediction(candidate, requirement)})"
 
 
-def _prediction(candidate: Candidate) -> str:
+def _prediction(candidate: Candidate, requirement: Requirement) -> str:
     assert candidate.cost is not None
-    error = candidate.cost.error or 0.0
-    told = f"predicted {1e3 * candidate.cost.seconds:.3g} ms"
-    return f"{told}, such predictions err by {100 * error:.0f} %"
+    took, error = f"{1e3 * candidate.cost.seconds:.3g} ms", candidate.cost.error
+    if not error:
+        return f"no {requirement.percentile} was measured; p50 is {took}"
+    at = "" if requirement.percentile == "p50" else " at p50"
+    return f"predicted {took}{at}, such predictions err by {100 * error:.0f} %"
 
 
 def compared(one: Candidate, other: Candidate) -> str:

@@ -11,30 +11,38 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from vertebra.choice.candidate import Candidate
+from vertebra.choice.decide import may_win
 from vertebra.choice.limits import breaks
 from vertebra.choice.order import best
 from vertebra.choice.requirement import Requirement
 
-# How far apart two times of one network are at most, as a rule, on two days (docs/benchmarks.md).
+# How far apart two times of one network may be on two days (docs/benchmarks.md).
 DRIFT = 0.25
-# The most that are measured in turn with the winner.
-MOST = 3
+# The most that are measured in turn with the winner: a group of the bench holds eight.
+MOST = 7
 
 
 def rivals(
     candidates: Iterable[Candidate], winner: Candidate, requirement: Requirement
 ) -> list[Candidate]:
-    """Those that would be taken before the winner were they :data:`DRIFT` faster and that were not
-    measured in turn with it; one of each network, the best first, three at most.
+    """Those of :func:`near` that were not measured in turn with the winner."""
+    assert winner.cost is not None
+    turns = winner.cost.turns
+    some = near(candidates, winner, requirement)
+    return [one for one in some if turns is None or one.cost is None or one.cost.turns != turns]
+
+
+def near(
+    candidates: Iterable[Candidate], winner: Candidate, requirement: Requirement
+) -> list[Candidate]:
+    """Those that would be taken before the winner were they :data:`DRIFT` faster; one of each
+    network, the best first, at most :data:`MOST`.
     """
     enough = requirement.min_accuracy is not None
-    assert winner.cost is not None
     found: dict[str, Candidate] = {}
     faster: list[Candidate] = []
     for one in candidates:
-        # What took turns with the winner was compared with it already.
-        same = one.cost is None or (one.cost.turns and one.cost.turns == winner.cost.turns)
-        if same or one.model == winner.model or not one.is_measured or one.cost_only:
+        if one.model == winner.model or not may_win(one):
             continue
         quick = _faster(one)
         if breaks(quick, requirement):
