@@ -41,7 +41,7 @@ PARALLEL := tests/anatomy tests/choice tests/core tests/data tests/evidence test
 	$(addprefix tests/train/test_,$(addsuffix .py,average fit labels loss lr_finder nonfinite norms \
 	optimizer own_data parts plan_and_tune precision sam schedule scores tta)) \
 	$(addprefix tests/runtime/test_runtime_,$(addsuffix .py,engines export quantise setup)) \
-	$(addprefix tests/bench/test_,$(addsuffix .py,disturbance serving statistics wire))
+	$(addprefix tests/bench/test_,$(addsuffix .py,disturbance floor serving statistics wire))
 
 test: check
 	$(BIN)/python -m pytest -n auto --dist worksteal $(PARALLEL)

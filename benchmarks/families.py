@@ -60,8 +60,9 @@ def measured(
     for m in reversed(some):
         c = m.conditions
         alike = c.layout == layout and c.threads == machine.cores and c.device == "cpu"
-        if alike and listed_at_own_size(m) is not None:
-            found.setdefault(m.model, {})[c.engine, c.precision] = m
+        entry = listed_at_own_size(m) if alike else None
+        if entry is not None:
+            found.setdefault(entry.name, {})[c.engine, c.precision] = m
     return {name: found[name] for name in vb.zoo.list_models() if name in found}
 
 

@@ -44,6 +44,7 @@ def candidates(draw: st.DrawFn) -> list[Candidate]:
             precision="fp32",
             cost=draw(costs),
             accuracy=draw(accuracies),
+            hours=draw(st.sampled_from([None, 0.5, 2.0, 9.0])),
         )
         for name in names
     ]
@@ -54,6 +55,7 @@ requirements = st.builds(
     images=st.sampled_from([2_000, 20_000, 75_000, 300_000, 2_000_000]),
     latency_ms=st.sampled_from([None, 4.0, 15.0, 60.0]),
     memory_mb=st.sampled_from([None, 150.0]),
+    hours=st.sampled_from([None, 3.0]),
     min_accuracy=st.sampled_from([None, None, 0.74]),
     prefer=st.sampled_from(["balanced", "accuracy", "speed"]),
     gpus=st.sampled_from([0, 4]),
@@ -89,6 +91,9 @@ def test_without_the_winner_the_runner_up_wins(
     rest = [one for one in some if one.model != choice.recommended.model]
     second = _chosen(rest, requirement)
     assert (second and second.name) == (choice.runner_up and choice.runner_up.name)
+    if second is not None:
+        assert not any(dominates(one, second) for one in choice.front if one in rest)
+        assert _chosen([*rest, choice.recommended], requirement) == choice.recommended
 
 
 @given(candidates(), requirements, st.data())
@@ -142,13 +147,17 @@ def test_what_is_said_to_turn_the_answer_turns_it(
 ) -> None:
     choice = answer(requirement, Facts(tuple(some), (), {}))
     for flip in choice.flips:
+        candidates = some
         if flip.field == "images":
             asked = replace(requirement, images=int(flip.value))
+            assert requirement.images is not None
+            more = flip.value / requirement.images
+            candidates = [replace(one, hours=one.hours and more * one.hours) for one in some]
         else:
             stricter = flip.says.split(":")[0].split()
             nudge = 1 - 1e-9 if "below" in stricter else 1 + 1e-9 if "above" in stricter else 1
             asked = replace(requirement, **{flip.field: flip.value * nudge})
-        again = _chosen(some, asked)
+        again = _chosen(candidates, asked)
         assert (again and again.name) == (flip.becomes and flip.becomes.name)
         assert again is None or choice.recommended is None or again.name != choice.recommended.name
 

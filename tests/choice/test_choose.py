@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -287,3 +289,126 @@ def test_of_two_versions_of_an_engine_the_newest_is_believed(tmp_path: Path) -> 
     assert choice.recommended is not None
     assert choice.recommended.cost is not None
     assert choice.recommended.cost.seconds == new.p50
+
+
+def test_times_hold_for_the_size_that_was_measured_only(tmp_path: Path) -> None:
+    """At twice the size a network does four times the work: predicted, until it is measured."""
+    store = Evidence(str(tmp_path / "evidence.sqlite"))
+    store.add([made_up.measurement(name) for name in MEASURED], made_up.MACHINE)
+    asked = {"images": 20_000, "engines": ("eager",), "input_size": 448}
+    choice = _choose(store, **asked)
+    assert choice.recommended is None
+    one = next(one for one, _ in choice.why_not if one.model == "resnet50")
+    own = made_up.measurement("resnet50")
+    assert one.gmacs == pytest.approx(4 * get("resnet50").macs / 1e9)
+    assert one.cost is not None
+    assert one.cost.seconds == pytest.approx(4 * own.p50, rel=0.2)
+    assert one.cost.error is not None
+
+    large = replace(
+        own,
+        conditions=replace(own.conditions, fingerprint="another", input_shape=(1, 3, 448, 448)),
+        p50=0.5,
+    )
+    store.add([large])
+    assert _choose(store, **asked).recommended is None, "a network of that name, for all we know"
+    store.add([replace(large, extra={"catalogue": get("resnet50").fingerprint})])
+    choice = _choose(store, **asked)
+    assert choice.recommended is not None
+    assert choice.recommended.cost is not None
+    assert choice.recommended.cost.seconds == 0.5
+    assert any("resnet50: 224 pixels), times hold for 448" in text for text in choice.notes)
+    small = _choose(store, **{**asked, "input_size": 224}).recommended
+    assert small is not None
+    assert small.cost is not None
+    assert small.cost.seconds < 0.5
+
+
+def test_networks_are_known_by_their_graph_and_not_by_their_name(tmp_path: Path) -> None:
+    """And looking another library's up by its name would load PyTorch."""
+    store = Evidence(str(tmp_path / "evidence.sqlite"))
+    made = made_up.measurement("resnet50")
+    other = replace(made.conditions, fingerprint="another")
+    store.add(
+        [
+            replace(made, model="timm/resnet50"),
+            replace(made, model="timm/resnet50_other", conditions=other, p50=1e-3),
+            replace(made, model="resnet18", conditions=other, p50=1e-3),
+        ]
+    )
+    program = (
+        "import sys\n"
+        "import made_up\n"
+        "from vertebra.choice import Requirement, choose\n"
+        "from vertebra.evidence import Evidence\n"
+        f"store = Evidence({str(tmp_path / 'evidence.sqlite')!r})\n"
+        "choice = choose(Requirement(images=20_000), store, machine=made_up.MACHINE)\n"
+        "print(choice.recommended.model, 'torch' in sys.modules)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=Path(made_up.__file__).parent,
+    )
+    assert done.stdout.split() == ["resnet50", "False"]
+
+
+def test_one_step_that_is_known_silences_no_other_network(tmp_path: Path) -> None:
+    """Without a forward pass in eager PyTorch nobody else's hours can be told."""
+    store = Evidence(str(tmp_path / "evidence.sqlite"))
+    store.add([made_up.measurement(name, "openvino bf16") for name in ("resnet18", "resnet50")])
+    before = _choose(store, images=20_000, hours=10.0).recommended
+    store.add([_step("resnet18", 200.0)])
+    after = _choose(store, images=20_000, hours=10.0)
+    assert before is not None
+    assert after.recommended is not None
+    assert after.recommended.model == before.model == "resnet50"
+    assert any("resnet50 are not known" in text for text in after.notes)
+
+
+def test_a_later_measurement_of_fewer_calls_does_not_hide_a_p99(tmp_path: Path) -> None:
+    store = Evidence(str(tmp_path / "evidence.sqlite"))
+    made = made_up.measurement("resnet50")
+    tail = replace(made, p99=2 * made.p50)
+    later = replace(made, p50=1.1 * made.p50, measured_at="2026-03-01T00:00:00+00:00")
+    store.add([tail, later])
+    for percentile, seconds in (("p99", 2 * made.p50), ("p50", 1.1 * made.p50)):
+        winner = _choose(store, images=20_000, percentile=percentile).recommended
+        assert winner is not None
+        assert winner.cost is not None
+        assert winner.cost.seconds == pytest.approx(seconds)
+
+
+def test_what_was_disturbed_while_it_was_measured_is_said(tmp_path: Path) -> None:
+    store = Evidence(str(tmp_path / "evidence.sqlite"))
+    disturbed = ("other processes took 50 % of the cores",)
+    store.add([replace(made_up.measurement("resnet50"), warnings=disturbed)])
+    assert any(disturbed[0] in text for text in _choose(store, images=20_000).notes)
+
+
+def test_commands_ask_under_the_conditions_of_the_question(tmp_path: Path) -> None:
+    """Else the answer would see nothing new and propose the same again."""
+    empty = Evidence(str(tmp_path / "evidence.sqlite"))
+    asked = {"batch_served": 8, "threads": 1, "percentile": "p99", "input_size": 256}
+    choice = _choose(empty, images=20_000, engines=("openvino",), precisions=("bf16",), **asked)
+    (command, *_) = choice.proposals
+    assert command.startswith("vertebra bench ")
+    for words in (
+        *("--engine openvino", "--precision bf16", "--batch 8", "--threads 1"),
+        *("--percentile p99", "--image-size 256"),
+    ):
+        assert words in command
+
+
+def test_hours_are_those_of_the_recipe_that_is_advised(tmp_path: Path) -> None:
+    """From scratch ConvNeXt is taught to take 300 epochs, ResNet 90."""
+    store = Evidence(str(tmp_path / "evidence.sqlite"))
+    for name in ("resnet18", "convnext_atto"):
+        store.add([made_up.measurement(name), _step(name, 100.0)])
+    for name, epochs in (("resnet18", 90), ("convnext_atto", 300)):
+        others = tuple(model for model in list_models() if model != name)
+        choice = _choose(store, images=36_000, hours=999.0, pretrained=False, exclude=others)
+        assert choice.recommended is not None
+        assert choice.recommended.hours == pytest.approx(36_000 * epochs / 100 / 3600)

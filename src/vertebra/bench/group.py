@@ -27,10 +27,8 @@ Tell = Callable[[str], None]
 # Rounds of turns; each gives one median, and sixteen of them a narrow interval; where the machine
 # is noisy, four times as many halve it.
 ROUNDS, MORE_ROUNDS = 16, 64
-# Calls of a turn at least.
-_TURN_CALLS = 4
-# Seconds of calls in one turn at least, up to sixteen times the least number of calls.
-_TURN_SECONDS = 0.2
+# Seconds of calls in one turn at least, up to so many calls.
+_TURN_SECONDS, _TURN_CALLS = 0.2, 64
 # Seconds between two turns: the threads of some engines spin for a moment after a call.
 _PAUSE = 0.005
 # Seconds for which requests come to a server, at least.
@@ -239,11 +237,11 @@ def take_turns(members: Sequence[Member], calls: int, rounds: int) -> None:
     """
     for member in members:
         member.samples = []
-    least = max(math.ceil(calls / rounds), _TURN_CALLS)
+    least = math.ceil(calls / rounds)
     for index in range(rounds):
         for member in members if index % 2 == 0 else reversed(members):
             count = max(least, math.ceil(_TURN_SECONDS / max(member.seconds, 1e-6)))
-            _take(member, min(count, 16 * least), warm=1)
+            _take(member, min(count, max(_TURN_CALLS, least)), warm=1)
 
 
 def _take(member: Member, calls: int, warm: int) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from vertebra.core import VertebraError
+import functools
+
 from vertebra.evidence import Measurement
-from vertebra.zoo import Architecture, get
+from vertebra.zoo import Architecture, get, list_models
 
 # Where a measurement at another size keeps the catalogue's fingerprint, that of the network's own.
 CATALOGUE = "catalogue"
@@ -13,16 +14,24 @@ CATALOGUE = "catalogue"
 def listed(measurement: Measurement) -> Architecture | None:
     """The catalogue's entry of what was measured, at whatever size.
 
-    None for another library's network, a user's own, or an earlier version's of that name.
+    By its graph: under another name, as another library's, it costs the same. None for a network
+    that the catalogue has not, or not any more under that name.
     """
-    if measurement.model.startswith("timm/"):  # which would load PyTorch to be looked up
-        return None
-    try:
-        entry = get(measurement.model)
-    except VertebraError:
-        return None
-    prints = measurement.conditions.fingerprint, measurement.extra.get(CATALOGUE)
-    return entry if entry.fingerprint in prints else None
+    names = _names()
+    for of_graph in (measurement.conditions.fingerprint, measurement.extra.get(CATALOGUE)):
+        some = names.get(of_graph, ())
+        if some:
+            return get(measurement.model if measurement.model in some else some[0])
+    return None
+
+
+@functools.cache
+def _names() -> dict[object, list[str]]:
+    """The catalogue's networks by their graph; some are the same under two names."""
+    found: dict[object, list[str]] = {}
+    for name in list_models():
+        found.setdefault(get(name).fingerprint, []).append(name)
+    return found
 
 
 def listed_at_own_size(measurement: Measurement) -> Architecture | None:

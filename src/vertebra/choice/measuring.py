@@ -17,6 +17,7 @@ from vertebra.choice.measured import Setting
 from vertebra.choice.order import best
 from vertebra.choice.requirement import Requirement
 from vertebra.choice.rivals import near, rivals
+from vertebra.core import VertebraError
 from vertebra.evidence import Evidence
 from vertebra.machine import Machine
 from vertebra.runtime import LAYOUTS, Setup, unavailable
@@ -62,7 +63,11 @@ def measure_what_matters(
         wanted = next(_next(requirement, facts, setting, tried), None)
         if wanted is not None:
             tried.add(wanted)
-            some, again = _cells(requirement, *wanted), False
+            try:
+                some, again = _cells(requirement, *wanted), False
+            except VertebraError as error:  # not every network takes images of every size
+                tell(f"{wanted[0]}: {error}")
+                continue
         else:
             some, again = _settling(requirement, facts, machine, settled)
             if not some:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
 from vertebra.choice.candidate import Candidate
 from vertebra.choice.limits import AXES, Axis, breaks
 from vertebra.choice.opinions import voices
-from vertebra.choice.order import RATES, RULE_WORTH, dominates, merit
+from vertebra.choice.order import RATES, RULE_WORTH, cost_axes, dominates, merit
 from vertebra.choice.requirement import Requirement
 from vertebra.zoo import get
 
@@ -121,9 +122,19 @@ def _beaten(candidate: Candidate, winner: Candidate, requirement: Requirement) -
             return f"accuracy unknown, and the rules speak as much for it: {text}"
         rules = hungry or f"{candidate.opinion:+.2f} beside {winner.opinion:+.2f}"
         return f"accuracy unknown; the rules speak less for it ({rules}): {text}"
-    rate = 100 * RATES[requirement.prefer]
-    rules = _by_rules(candidate, winner, requirement)
-    return f"{text}: a doubling of the time has to bring {rate:.2g} points{rules}"
+    decided = _by_rules(candidate, winner, requirement)
+    return f"{text}: {decided or _exchanged(candidate, winner, requirement)}"
+
+
+def _exchanged(candidate: Candidate, winner: Candidate, requirement: Requirement) -> str:
+    """What its other time has to bring, or may cost, at the rate that was asked for."""
+    doublings = math.log2(cost_axes(candidate)[0] / cost_axes(winner)[0])
+    points = f"{abs(100 * RATES[requirement.prefer] * doublings):.1f} points"
+    return (
+        f"so much more time has to bring {points}"
+        if doublings > 0
+        else f"so much less may cost {points}"
+    )
 
 
 def _by_rules(candidate: Candidate, winner: Candidate, requirement: Requirement) -> str:
@@ -135,9 +146,9 @@ def _by_rules(candidate: Candidate, winner: Candidate, requirement: Requirement)
     prefer = voices(requirement, get(winner.model), "prefers")
     hungry = _wants_more_images(candidate, requirement)
     if hungry:
-        return f"; {hungry}, worth at most {100 * RULE_WORTH:.0f} points"
+        return f"{hungry}, worth at most {100 * RULE_WORTH:.0f} points"
     said = [v.rule.code for v in (*against, *prefer)]
-    return f"; the rules decide ({', '.join(said)}), worth at most {100 * RULE_WORTH:.0f} points"
+    return f"the rules decide ({', '.join(said)}), worth at most {100 * RULE_WORTH:.0f} points"
 
 
 def _wants_more_images(candidate: Candidate, requirement: Requirement) -> str:
