@@ -122,3 +122,15 @@ def test_a_server_that_does_not_keep_up_is_told() -> None:
     code, out, _ = run(*asked, "20")
     assert code == 0
     assert "overloaded" not in out
+
+
+def test_cells_that_cannot_be_had_for_one_reason_share_a_line() -> None:
+    from vertebra.bench import cells
+    from vertebra.cli.bench_text import _without
+
+    first, second, third = cells(["resnet18", "resnet34", "resnet50"], precisions=["int8"])
+    found = list(_without([(first, "one reason"), (second, "one reason"), (third, "another")]))
+    assert found == [
+        "resnet18 eager int8 x1 and 1 more: one reason",
+        "resnet50 eager int8 x1: another",
+    ]

@@ -1,9 +1,9 @@
 """How long training on this machine's CPU takes, told by steps that were measured.
 
 A network's own step says it best. Another's is told by its forward pass: a step takes so many
-forward passes in the networks that were measured, and not the three that its products come to. One
-image at a time leaves a CPU idle that a batch does not, and training may be done in bf16
-(docs/benchmarks.md). So where no step at all was measured, nothing is told.
+forward passes in the networks that were measured, which need not be the three that its products
+come to. One image at a time may leave a CPU idle that a batch does not, and training may be done in
+bf16. So where no step at all was measured, nothing is told.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from vertebra.cli import output
@@ -34,12 +34,24 @@ def print_outcome(outcome: Outcome, wanted: Sequence[Cell]) -> None:
     found.sort(key=lambda m: order.get(_of(m), len(order)))
     if found:
         _table(found)
-    for cell, why in outcome.unavailable:
-        output.line(f"unavailable: {cell}: {why}")
+    for text in _without(outcome.unavailable):
+        output.line(f"unavailable: {text}")
+    for text in _without(outcome.unmeasurable):
+        output.line(f"not measured: {text}")
     for warning in dict.fromkeys(w for m in found for w in m.warnings):
         output.notice(f"warning: {warning}")
     if any(m.cost_only for m in found):
         output.notice("int8 was calibrated on random images: its cost holds, its answers do not")
+
+
+def _without(some: Sequence[tuple[Cell, str]]) -> Iterator[str]:
+    """A line for each reason: the first cell that it holds for, and how many more."""
+    by_reason: dict[str, list[Cell]] = {}
+    for cell, why in some:
+        by_reason.setdefault(why, []).append(cell)
+    for why, cells in by_reason.items():
+        more = f" and {len(cells) - 1} more" if len(cells) > 1 else ""
+        yield f"{cells[0]}{more}: {why}"
 
 
 def _of(m: Measurement) -> tuple[object, ...]:
