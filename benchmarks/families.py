@@ -45,7 +45,9 @@ def main() -> None:
     print(f"{len(nets)} networks on {machine.processor}, {machine.cores} cores\n")
     for line in (*times(nets), "", *orders(nets), "", *sayings(nets), ""):
         print(line)
-    ratios = [ratio for setting in (EAGER, BF16) if (ratio := predicted(nets, setting)) is not None]
+    ratios = [
+        ratio for setting in (EAGER, BF16) if (ratio := predicted(everything, setting)) is not None
+    ]
     print(f"largest ratio of the errors: {max(ratios, default=float('nan')):.2f}")
 
 
