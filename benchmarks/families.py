@@ -24,6 +24,7 @@ import vertebra as vb
 from vertebra.bench.listed import listed_at_own_size
 from vertebra.choice.commands import TRAINED_BY
 from vertebra.choice.cost_model import Example, by_macs, left_out_errors
+from vertebra.choice.rivals import DRIFT
 from vertebra.evidence import Evidence, Measurement
 from vertebra.machine import Machine
 
@@ -45,6 +46,7 @@ def main() -> None:
     print(f"{len(nets)} networks on {machine.processor}, {machine.cores} cores\n")
     for line in (*times(nets), "", *orders(nets), "", *sayings(nets), ""):
         print(line)
+    print(two_times(arguments.store, machine))
     ratios = [
         ratio for setting in (EAGER, BF16) if (ratio := predicted(everything, setting)) is not None
     ]
@@ -81,6 +83,31 @@ def write_csv(by_workload: Mapping[str, Mapping[str, Times]], path: Path) -> Non
                     shown = [f"{number:.4g}" for number in numbers]
                     setting = [workload, m.conditions.batch, engine, precision]
                     rows.writerow([model, *setting, *shown, m.memory, m.file])
+
+
+def two_times(store: str | None, machine: Machine) -> str:
+    """How far apart the first and the last time of a cell are that was measured again."""
+    cells: dict[tuple[str, ...], list[Measurement]] = {}
+    with Evidence(store) as evidence:
+        some = evidence.measurements(
+            machine=machine.fingerprint, workload="stream", batch=1, latest=False
+        )
+    for m in reversed(some):
+        c = m.conditions
+        if listed_at_own_size(m) is not None and c.threads == machine.cores:
+            cells.setdefault((m.model, c.engine, c.precision, c.layout), []).append(m)
+    apart = sorted(
+        max(own[-1].p50 / own[0].p50, own[0].p50 / own[-1].p50) - 1
+        for own in cells.values()
+        if own[-1].extra.get("turns") != own[0].extra.get("turns")
+    )
+    if not apart:
+        return "no cell was measured twice\n"
+    return (
+        f"{len(apart)} cells were measured again: half differ by "
+        f"{100 * statistics.median(apart):.0f} % or more, {sum(x > DRIFT for x in apart)} by more "
+        f"than {100 * DRIFT:.0f} %, the worst by {100 * apart[-1]:.0f} %\n"
+    )
 
 
 def fastest(own: Times) -> Measurement:

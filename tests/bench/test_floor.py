@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from vertebra.bench.group import MORE_ROUNDS, ROUNDS
-from vertebra.bench.measuring import _Floor
+from vertebra.bench.measuring import Floor
 from vertebra.bench.statistics import Ratio
 
 
@@ -32,14 +32,14 @@ class Noisy:
 )
 def test_a_noisy_machine_is_asked_in_more_rounds(few: float, many: float, asked: list[int]) -> None:
     group = Noisy({ROUNDS: few, MORE_ROUNDS: many})
-    floor = _Floor(lambda _text: None)
+    floor = Floor(lambda _text: None)
     found = floor.of(group)  # type: ignore[arg-type]
     assert group.asked == asked
     assert found == pytest.approx(few if asked == [ROUNDS] else many)
 
 
 def test_a_floor_that_holds_has_the_next_group_take_as_many_rounds() -> None:
-    floor = _Floor(lambda _text: None)
+    floor = Floor(lambda _text: None)
     first, next_one = (Noisy({ROUNDS: 0.09, MORE_ROUNDS: 0.04}) for _ in range(2))
     floor.of(first)  # type: ignore[arg-type]
     assert floor.of(next_one) == pytest.approx(0.04)  # type: ignore[arg-type]

@@ -412,3 +412,85 @@ def test_hours_are_those_of_the_recipe_that_is_advised(tmp_path: Path) -> None:
         choice = _choose(store, images=36_000, hours=999.0, pretrained=False, exclude=others)
         assert choice.recommended is not None
         assert choice.recommended.hours == pytest.approx(36_000 * epochs / 100 / 3600)
+
+
+def test_what_more_images_cost_in_hours_turns_the_answer_as_a_new_question_would(
+    tmp_path: Path,
+) -> None:
+    """Under a thousand pretrained images only a head is trained, on forward passes."""
+    store = Evidence(str(tmp_path / "evidence.sqlite"))
+    for name, pace in (("resnet18", 30.0), ("resnet50", 11.0)):
+        store.add([made_up.measurement(name), _step(name, pace)])
+    turned = []
+    for images in (500, 999, 1_000, 3_000):
+        choice = _choose(store, images=images, hours=1.0, prefer="accuracy")
+        assert choice.recommended is not None
+        for flip in choice.flips:
+            if flip.field == "images":
+                asked = int(flip.value)
+                again = _choose(store, images=asked, hours=1.0, prefer="accuracy").recommended
+                assert (again and again.model) == (flip.becomes and flip.becomes.model)
+                assert (again and again.hours) == (flip.becomes and flip.becomes.hours)
+                turned.append(again and again.model)
+    assert None in turned
+    assert "resnet18" in turned or "resnet50" in turned
+    few = _choose(store, images=900, hours=99.0, prefer="accuracy").recommended
+    assert few is not None
+    forward = made_up.measurement(few.model).p50
+    assert few.hours == pytest.approx(900 * 100 * forward / 3600)
+    assert few.hours_guessed
+
+
+def test_two_names_of_one_network_share_what_was_measured(tmp_path: Path) -> None:
+    assert get("efficientnet").fingerprint == get("efficientnet_b0").fingerprint
+    store = Evidence(str(tmp_path / "evidence.sqlite"))
+    store.add([made_up.measurement("efficientnet"), _step("efficientnet", 50.0)])
+    choice = _choose(store, images=36_000, hours=99.0)
+    assert choice.recommended is not None
+    assert choice.recommended.model == "efficientnet_b0"  # the one that has weights
+    assert choice.recommended.hours == pytest.approx(36_000 * 20 / 50 / 3600)
+
+
+def test_a_command_that_is_typed_settles_what_it_was_proposed_for(tmp_path: Path) -> None:
+    """Two that took turns and a third that did not: all three have to."""
+    store = Evidence(str(tmp_path / "evidence.sqlite"))
+    made = {n: made_up.measurement(n) for n in ("resnet50", "efficientnet_b3", "convnext_tiny")}
+    first = made["resnet50"].p50
+    for beside, turns, (name, one) in zip((1.0, 1.1, 1.2), "aab", made.items(), strict=True):
+        extra = {**one.extra, "turns": turns}
+        store.add([replace(one, p50=beside * first, images_per_second=1 / first, extra=extra)])
+        made[name] = store.measurements(model=name)[0]
+    asked = {"images": 300_000, "latency_ms": 1e3 * first}
+    command = next(text for text in _choose(store, **asked).proposals if "--force" in text)
+    models = command.removeprefix("vertebra bench ").split(" --")[0].split()
+    assert set(models) == set(made)
+    at = "2026-06-01T00:00:00+00:00"
+    store.add([replace(made[n], measured_at=at, extra={"turns": "c"}) for n in models])
+    assert not any("--force" in text for text in _choose(store, **asked).proposals)
+
+
+def test_a_median_that_was_measured_is_not_told_as_predicted(tmp_path: Path) -> None:
+    store = Evidence(str(tmp_path / "evidence.sqlite"))
+    tail = made_up.measurement("resnet50")
+    store.add([replace(tail, p99=2 * tail.p50), made_up.measurement("convnext_tiny")])
+    notes = _choose(store, images=300_000, percentile="p99", prefer="accuracy").notes
+    (note,) = [text for text in notes if "may be the better choice" in text]
+    assert "no p99 was measured" in note
+
+
+def test_of_a_gpu_the_host_s_memory_is_none(tmp_path: Path) -> None:
+    store = Evidence(str(tmp_path / "evidence.sqlite"))
+    made = made_up.measurement("resnet50")
+    conditions = replace(made.conditions, device="cuda", engine="tensorrt", precision="fp16")
+    store.add([replace(made, conditions=conditions)])
+    asked = {"images": 20_000, "device": "cuda"}
+    winner = _choose(store, **asked).recommended
+    assert winner is not None
+    assert winner.cost is not None
+    assert winner.cost.memory is None
+    eager = replace(conditions, engine="eager")
+    store.add([replace(made, conditions=eager, p50=1e-3, extra={"host_memory": 1})])
+    winner = _choose(store, **asked).recommended
+    assert winner is not None
+    assert winner.cost is not None
+    assert winner.cost.memory == made.memory

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import made_up
-from vertebra.bench import Outcome
+from vertebra.bench import Floor, Outcome
 from vertebra.choice import Requirement, choose
 from vertebra.choice.cost_model import LEAST_NETWORKS
 from vertebra.core import VertebraError
@@ -24,11 +24,14 @@ ASKED = Requirement(images=20_000, engines=("eager",), precisions=("fp32",), thr
 def measured(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names that were measured, in order; each takes what its work takes."""
     names: list[str] = []
+    floors: set[int] = set()
 
-    def run(wanted: Any, store: Evidence, *, force: bool, **_rest: Any) -> Outcome:
+    def run(wanted: Any, store: Evidence, *, force: bool, floor: Floor, **_rest: Any) -> Outcome:
         outcome = Outcome()
         names.append(" ".join(cell.target for cell in wanted))
         assert force == (len(wanted) > 1)
+        floors.add(id(floor))
+        assert len(floors) == 1  # kept from one to the next
         for cell in wanted:
             if cell.target == "convnext_tiny":
                 outcome.unavailable.append((cell, "it does not run"))

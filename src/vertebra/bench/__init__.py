@@ -8,7 +8,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from vertebra.bench.measuring import Outcome, measure, run
+    from vertebra.bench.measuring import Floor, Outcome, groups, measure, run
     from vertebra.bench.plan import WORKLOADS, Cell, cells
     from vertebra.bench.statistics import LEAST_CALLS, Estimate, Ratio
 
@@ -17,9 +17,11 @@ _WHERE = {
     "WORKLOADS": "plan",
     "Cell": "plan",
     "Estimate": "statistics",
+    "Floor": "measuring",
     "Outcome": "measuring",
     "Ratio": "statistics",
     "cells": "plan",
+    "groups": "measuring",
     "measure": "measuring",
     "run": "measuring",
 }
@@ -29,9 +31,11 @@ __all__ = [
     "WORKLOADS",
     "Cell",
     "Estimate",
+    "Floor",
     "Outcome",
     "Ratio",
     "cells",
+    "groups",
     "measure",
     "run",
 ]

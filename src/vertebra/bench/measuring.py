@@ -98,6 +98,7 @@ def run(
     highest: str = "p90",
     by_layer: bool = False,
     tell: Tell = lambda _text: None,
+    floor: Floor | None = None,
 ) -> Outcome:
     """Measure the cells that are not known yet; each group is kept as soon as it is done.
 
@@ -108,6 +109,7 @@ def run(
         highest: the highest percentile that is wanted, which decides the number of calls.
         by_layer: also the time of each layer.
         tell: called with one line on each step.
+        floor: the machine's noise, where it was looked for a moment ago already.
     """
     if highest not in LEAST_CALLS:
         raise unknown("percentile", highest, LEAST_CALLS)
@@ -120,8 +122,8 @@ def run(
         for text in disturbance.now():
             tell(f"warning: this machine is busy: {text}")
     clock = _Clock(len(pending), tell)
-    floor = _Floor(tell)
-    for some in _groups(pending):
+    floor = floor or Floor(tell)
+    for some in groups(pending):
         clock.next(some)
         group = Group(some, calls, by_layer)
         with group.opened():
@@ -136,7 +138,7 @@ def run(
 
 
 def _undisturbed(
-    group: Group, floor: _Floor, machine: Machine, tell: Tell
+    group: Group, floor: Floor, machine: Machine, tell: Tell
 ) -> tuple[Sequence[Measurement], float | None]:
     """The measurements of an open group, none where the machine is too noisy; and its noise.
 
@@ -185,7 +187,7 @@ def _lacks(known: Measurement, calls: int, by_layer: bool) -> bool:
     return few or bool(known.warnings) or (by_layer and "layers" not in known.extra)
 
 
-def _groups(pending: Sequence[Cell]) -> Iterator[list[Cell]]:
+def groups(pending: Sequence[Cell]) -> Iterator[list[Cell]]:
     """Cells in their order, as many together as memory holds; those of one network if they can be,
     which are exported once then and compared side by side.
     """
@@ -241,7 +243,7 @@ def _too_noisy(noise: float | None) -> str:
     )
 
 
-class _Floor:
+class Floor:
     """The machine's noise, found anew when the last time is long ago."""
 
     def __init__(self, tell: Tell) -> None:

@@ -88,7 +88,7 @@ def answer(requirement: Requirement, facts: Facts) -> Choice:
         front=tuple(front(fits)),
         why_not=tuple(others(facts, winner, requirement, fits)),
         nearest=() if winner else tuple(nearest(some, requirement)),
-        flips=tuple(turning(requirement, winner, some)) if winner else (),
+        flips=tuple(turning(requirement, winner, some, facts.pace)) if winner else (),
         conflicts=tuple(conflicting(facts, winner, requirement)),
         notes=tuple(noted(facts, winner, requirement)),
         proposals=tuple(proposed(facts, winner, requirement)),

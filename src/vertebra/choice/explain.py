@@ -11,9 +11,9 @@ from vertebra.choice.facts import Facts
 from vertebra.choice.limits import AXES, breaks, shown_value, unknowns
 from vertebra.choice.opinions import voices
 from vertebra.choice.order import dominates, merit
-from vertebra.choice.reasons import compared, why_not
+from vertebra.choice.reasons import compared, prediction, why_not
 from vertebra.choice.requirement import Requirement
-from vertebra.choice.rivals import DRIFT, rivals
+from vertebra.choice.rivals import DRIFT, race, rivals
 from vertebra.choice.rules import Verdict, conflicts, covered, weights_verdicts
 from vertebra.zoo import get
 
@@ -223,10 +223,11 @@ def _guessed(facts: Facts) -> str:
     """How the hours of networks are told whose own steps were not measured."""
     if facts.pace.passes is None:
         return ""
-    middle, least, most = facts.pace.passes
+    passes = facts.pace.passes
     return (
-        f"; an image of a step takes {middle:.2g} forward passes ({least:.2g} to {most:.2g} in "
-        f"{len(facts.pace.steps)} networks whose steps were measured), by which the others are told"
+        f"; an image of a step takes {passes.middle:.2g} forward passes ({passes.least:.2g} to "
+        f"{passes.most:.2g} in {passes.networks} networks that were measured), by which the others "
+        f"are told"
     )
 
 
@@ -238,10 +239,7 @@ def _perhaps_better(facts: Facts, winner: Candidate, requirement: Requirement) -
         if one.is_measured or one.cost is None or one.cost_only or breaks(one, requirement):
             continue
         if merit(one, requirement.prefer, enough) > least:
-            yield (
-                f"{one.name} may be the better choice and is not measured: predicted "
-                f"{1e3 * one.cost.seconds:.3g} ms"
-            )
+            yield f"{one.name} may be the better choice: {prediction(one, requirement)}"
 
 
 def _of_cost(winner: Candidate) -> Iterator[str]:
@@ -257,8 +255,8 @@ def _of_rivals(facts: Facts, winner: Candidate, requirement: Requirement) -> Ite
     if names:
         yield (
             f"{', '.join(names)} would win if up to {100 * DRIFT:.0f} % faster beside "
-            f"{winner.model}, which is what two measurements at different times may be off: "
-            f"measure them in turn (--measure 5)"
+            f"{winner.model}, and times of two hours may well be so far off: measure them in turn "
+            f"(--measure 5)"
         )
 
 
@@ -288,7 +286,7 @@ def _steps_to_measure(facts: Facts, winner: Candidate, requirement: Requirement)
 
 def _side_by_side(facts: Facts, winner: Candidate, requirement: Requirement) -> Iterator[str]:
     """The bench that would tell the winner from those that only chance may have put behind it."""
-    some = rivals(facts.candidates, winner, requirement)
-    command = in_turn(requirement, [winner, *some]) if some else None
+    some = race(facts.candidates, winner, requirement)
+    command = in_turn(requirement, some) if some else None
     if command:
         yield command

@@ -102,7 +102,9 @@ def gather(
             ruled_out.append((base, why_not))
             continue
         size = size_asked(architecture, requirement)
-        own = [m for m in measured if m.architecture.name == name and m.size == size]
+        # By the graph: two names of one network share what was measured.
+        graph = architecture.fingerprint
+        own = [m for m in measured if m.architecture.fingerprint == graph and m.size == size]
         hours, guessed = pace.hours(architecture, requirement, base.weights)
         base = replace(base, hours=hours, hours_guessed=guessed)
         found += _costed(base, architecture, requirement, own, models)
@@ -232,13 +234,19 @@ def _as_measured(measurement: Measurement, requirement: Requirement) -> Cost:
     return Cost(
         seconds=measurement.p50 if seconds is None else seconds,
         images_per_second=measurement.images_per_second,
-        memory=measurement.memory,
+        memory=_memory(measurement),
         file=measurement.file,
         error=0.0 if seconds is None else None,
         margin=margin,
         turns=measurement.extra.get("turns"),
         disturbed=measurement.warnings,
     )
+
+
+def _memory(measurement: Measurement) -> int | None:
+    """Of what it ran on; of a GPU PyTorch alone tells it."""
+    on_host = "host_memory" not in measurement.extra
+    return None if measurement.conditions.device != "cpu" and on_host else measurement.memory
 
 
 def _predicted(

@@ -9,8 +9,10 @@ from typing import Any
 from vertebra.choice.candidate import Candidate
 from vertebra.choice.choice import Flip
 from vertebra.choice.decide import decide_again
+from vertebra.choice.hours import Pace
 from vertebra.choice.limits import AXES, Axis, shown_value
 from vertebra.choice.requirement import Requirement
+from vertebra.zoo import get
 
 # Numbers of images at which taught rows begin or end.
 _ROWS = (1_000, 10_000, 50_000, 100_000, 1_000_000)
@@ -19,11 +21,11 @@ _TOLD = ("latency_ms", "throughput", "memory_mb", "file_mb", "hours", "min_accur
 
 
 def turning(
-    requirement: Requirement, winner: Candidate, candidates: Sequence[Candidate]
+    requirement: Requirement, winner: Candidate, candidates: Sequence[Candidate], pace: Pace
 ) -> list[Flip]:
     """What would change the answer: limits, then numbers of images."""
     by_limit = flips(requirement, winner, candidates)
-    return [*by_limit, *flips_by_images(requirement, winner, candidates)]
+    return [*by_limit, *flips_by_images(requirement, winner, candidates, pace)]
 
 
 def flips(
@@ -88,7 +90,7 @@ def _flip(axis: Axis, value: float, becomes: Candidate | None, text: str) -> Fli
 
 
 def flips_by_images(
-    requirement: Requirement, winner: Candidate, candidates: Sequence[Candidate]
+    requirement: Requirement, winner: Candidate, candidates: Sequence[Candidate], pace: Pace
 ) -> list[Flip]:
     """The nearest numbers of images, fewer and more, at which another one wins: by the rules, or
     because training takes more hours.
@@ -100,15 +102,19 @@ def flips_by_images(
     fewer = [n - 1 for n in reversed(_ROWS) if n <= images and n > (requirement.classes or 1)]
     for numbers in (fewer, [n for n in _ROWS if n > images]):
         for number in numbers:
-            longer = [_trained_on(one, number / images) for one in candidates]
-            becomes = decide_again(longer, replace(requirement, images=number))
-            if becomes is not None and becomes.model != winner.model:
-                text = f"{'at most' if number < images else 'from'} {number} images: {becomes.name}"
+            asked = replace(requirement, images=number)
+            becomes = decide_again([_trained(one, asked, pace) for one in candidates], asked)
+            if becomes is None or becomes.model != winner.model:
+                what = becomes.name if becomes else "nothing fits"
+                text = f"{'at most' if number < images else 'from'} {number} images: {what}"
                 found.append(Flip("images", float(number), becomes, text))
                 break
     return found
 
 
-def _trained_on(candidate: Candidate, share: float) -> Candidate:
-    hours = candidate.hours
-    return candidate if hours is None else replace(candidate, hours=share * hours)
+def _trained(candidate: Candidate, requirement: Requirement, pace: Pace) -> Candidate:
+    """With the hours of so many images, by the recipe that is advised for as many."""
+    if not pace.told:
+        return candidate
+    hours, guessed = pace.hours(get(candidate.model), requirement, candidate.weights)
+    return replace(candidate, hours=hours, hours_guessed=guessed)

@@ -23,12 +23,22 @@ _FORWARD: Setting = ("eager", "fp32", "contiguous")
 
 
 @dataclass(frozen=True)
+class Passes:
+    """Forward passes that a step takes in so many networks: the middle one, the least, the most."""
+
+    middle: float
+    least: float
+    most: float
+    networks: int
+
+
+@dataclass(frozen=True)
 class Pace:
     """How fast networks are trained here.
 
     Attributes:
         told: whether hours can be told: of so many images, on this CPU.
-        steps: seconds an image, by network and size: the fastest way it was trained.
+        steps: seconds an image, by graph and size: the fastest way it was trained.
         forwards: the same of a forward pass in eager PyTorch, measured.
         model: predicts other forward passes; None where it cannot.
         batch: images of a forward pass.
@@ -41,30 +51,44 @@ class Pace:
     batch: int = 1
 
     @functools.cached_property
-    def passes(self) -> tuple[float, float, float] | None:
-        """Forward passes that a step takes: the middle network's, the least and the most."""
+    def passes(self) -> Passes | None:
+        """What a step takes, by the networks of which both were measured."""
         known = self.forwards
-        both = [took / known[which] for which, took in self.steps.items() if which in known]
-        return (statistics.median(both), min(both), max(both)) if both else None
+        both = {which: took / known[which] for which, took in self.steps.items() if which in known}
+        if not both:
+            return None
+        some = both.values()
+        return Passes(statistics.median(some), min(some), max(some), len({p for p, _ in both}))
 
     def hours(
         self, architecture: Architecture, requirement: Requirement, weights: str | None
     ) -> tuple[float | None, bool]:
-        """Of training by the recipe that is advised, and whether that is guessed from others.
+        """Of training by the recipe that is advised, and whether that is guessed.
 
-        As if every labelled image were trained on. None where nothing tells it.
+        As if every labelled image were trained on. A probe of frozen features takes a forward pass
+        an image. None where nothing tells it.
         """
         if not self.told or requirement.images is None:
             return None, False
-        which = architecture.name, size_asked(architecture, requirement)
-        seconds, guessed = self.steps.get(which), which not in self.steps
-        if seconds is None and self.passes is not None:
-            forward = self._forward(architecture, which)
-            seconds = None if forward is None else self.passes[0] * forward
+        situation = Situation(architecture, requirement, weights)
+        seconds, guessed = self._seconds(architecture, situation)
         if seconds is None:
             return None, False
-        epochs = _epochs(Situation(architecture, requirement, weights).base)
-        return requirement.images * epochs * seconds / 3600, guessed
+        return requirement.images * _epochs(situation.base) * seconds / 3600, guessed
+
+    def _seconds(
+        self, architecture: Architecture, situation: Situation
+    ) -> tuple[float | None, bool]:
+        """An image's, and whether that is guessed."""
+        which = architecture.fingerprint, size_asked(architecture, situation.requirement)
+        forward = self._forward(architecture, which)
+        if situation.only_head:
+            return forward, True
+        if which in self.steps:
+            return self.steps[which], False
+        if forward is None or self.passes is None:
+            return None, True
+        return self.passes.middle * forward, True
 
     def _forward(self, architecture: Architecture, which: tuple[str, int]) -> float | None:
         if which in self.forwards:
@@ -94,12 +118,12 @@ def pace_of(
     told = not requirement.gpus and requirement.images is not None and requirement.device == "cpu"
     trained: dict[tuple[str, int], float] = {}
     for known in steps:
-        which = known.architecture.name, known.size
+        which = known.architecture.fingerprint, known.size
         took = 1 / known.measurement.images_per_second
         trained[which] = min(took, trained.get(which, took))
     batch = requirement.batch_served
     forwards = {
-        (known.architecture.name, known.size): known.measurement.p50 / batch
+        (known.architecture.fingerprint, known.size): known.measurement.p50 / batch
         for known in streams
         if known.setting == _FORWARD
     }

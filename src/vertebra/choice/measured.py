@@ -103,11 +103,11 @@ def _here(
 
 
 def _newest(some: Iterable[Known]) -> list[Known]:
-    """The first of equal network, shape and setting."""
+    """The first of equal graph, shape and setting."""
     found: dict[tuple[object, ...], Known] = {}
     for known in some:
         shape = known.measurement.conditions.input_shape
-        found.setdefault((known.architecture.name, shape, known.setting), known)
+        found.setdefault((known.architecture.fingerprint, shape, known.setting), known)
     return list(found.values())
 
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import replace
 
-from vertebra.bench import Cell, cells, run
+from vertebra.bench import Cell, Floor, cells, groups, run
 from vertebra.choice.candidate import Candidate
 from vertebra.choice.commands import TRAINED_BY, TRAINED_IN
 from vertebra.choice.cost_model import LEAST_FAMILIES, LEAST_NETWORKS
@@ -16,7 +16,7 @@ from vertebra.choice.limits import breaks
 from vertebra.choice.measured import Setting
 from vertebra.choice.order import best
 from vertebra.choice.requirement import Requirement
-from vertebra.choice.rivals import near, rivals
+from vertebra.choice.rivals import race
 from vertebra.core import VertebraError
 from vertebra.evidence import Evidence
 from vertebra.machine import Machine
@@ -57,6 +57,7 @@ def measure_what_matters(
     """
     until, tried = time.monotonic() + seconds, set[tuple[str, Setting]]()
     settled: set[str] = set()
+    floor = Floor(tell)
     facts = _said(facts, requirement)
     setting = _setting(requirement)
     while setting is not None and time.monotonic() < until:
@@ -74,7 +75,7 @@ def measure_what_matters(
                 break
             settled.add(_names(some))
         highest = "p50" if some[0].workload == "train" else max(requirement.percentile, "p90")
-        outcome = run(some, store, force=again, highest=highest, tell=tell)
+        outcome = run(some, store, force=again, highest=highest, tell=tell, floor=floor)
         for cell, why in (*outcome.unavailable, *outcome.unmeasurable):
             tell(f"{cell}: {why}")
         facts = _said(gather(requirement, store, machine, on_data), requirement)
@@ -102,12 +103,11 @@ def _settling(
         step = _steps(requirement, winner.model, machine)
         if (winner.hours is None or winner.hours_guessed) and _names(step) not in settled:
             return step, False
-    if not rivals(facts.candidates, winner, requirement):
-        return [], False
-    # All that are near, also those that took turns with it before: each has one time, the newest.
-    some = (winner, *near(facts.candidates, winner, requirement))
+    some = race(facts.candidates, winner, requirement)
     found = [cell for one in some for cell in _cells(requirement, one.model, _setting_of(one))]
-    return ([], False) if _names(found) in settled else (found, True)
+    # As many as memory holds together with the winner, the nearest first.
+    found = next(groups(found), [])
+    return ([], False) if len(found) < 2 or _names(found) in settled else (found, True)
 
 
 def _names(some: Sequence[Cell]) -> str:

@@ -44,7 +44,7 @@ def why_not(
     if candidate.cost is None:
         return "unmeasured, and too little was measured here to predict it"
     if not candidate.is_measured:
-        return f"unmeasured: {_prediction(candidate, requirement)}"
+        return f"unmeasured: {prediction(candidate, requirement)}"
     better = [other for other in fits if dominates(other, candidate)]
     if better:
         enough = requirement.min_accuracy is not None
@@ -61,10 +61,11 @@ def _unsure(axis: Axis, candidate: Candidate, requirement: Requirement) -> str:
         return " (by other networks' steps)" if candidate.hours_guessed else ""
     if candidate.is_measured or axis.field in ("gmacs", "params_m", "min_accuracy"):
         return ""
-    return f" ({_prediction(candidate, requirement)})"
+    return f" ({prediction(candidate, requirement)})"
 
 
-def _prediction(candidate: Candidate, requirement: Requirement) -> str:
+def prediction(candidate: Candidate, requirement: Requirement) -> str:
+    """What its time is told by, where what was asked for was not measured."""
     assert candidate.cost is not None
     took, error = f"{1e3 * candidate.cost.seconds:.3g} ms", candidate.cost.error
     if not error:

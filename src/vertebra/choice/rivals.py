@@ -7,7 +7,7 @@ that is no larger than that, both have to be measured in turn.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from vertebra.choice.candidate import Candidate
@@ -16,10 +16,22 @@ from vertebra.choice.limits import breaks
 from vertebra.choice.order import best
 from vertebra.choice.requirement import Requirement
 
-# How far apart two times of one network may be on two days (docs/benchmarks.md).
+# How far apart two times of one network at two hours are, but for a fifth of them
+# (docs/benchmarks.md).
 DRIFT = 0.25
-# The most that are measured in turn with the winner: a group of the bench holds eight.
-MOST = 7
+# The most that are measured in turn with the winner: one group of the bench holds as many.
+MOST = 5
+
+
+def race(
+    candidates: Sequence[Candidate], winner: Candidate, requirement: Requirement
+) -> list[Candidate]:
+    """Those that have to take turns: the winner and all that are near, also those that took turns
+    with it before, since each has one time, the newest; none where nothing is left to tell apart.
+    """
+    if not rivals(candidates, winner, requirement):
+        return []
+    return [winner, *near(candidates, winner, requirement)]
 
 
 def rivals(
