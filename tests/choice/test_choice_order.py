@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from vertebra.choice import Accuracy, Candidate, Cost, Requirement
 from vertebra.choice.choose import answer
 from vertebra.choice.facts import Facts
+from vertebra.choice.limits import AXES
 from vertebra.choice.order import dominates, front
 from vertebra.zoo import list_models
 
@@ -150,8 +151,11 @@ def test_what_is_said_to_turn_the_answer_turns_it(
         if flip.field == "images":
             asked = replace(requirement, images=int(flip.value))
         else:
-            stricter = flip.says.split(":")[0].split()
-            nudge = 1 - 1e-9 if "below" in stricter else 1 + 1e-9 if "above" in stricter else 1
+            # What the winner has now, just not held any more; or another's, which it holds.
+            axis = next(axis for axis in AXES if axis.field == flip.field)
+            assert choice.recommended is not None
+            own = axis.of(choice.recommended) == flip.value
+            nudge = (1 - 1e-9 if axis.most else 1 + 1e-9) if own else 1
             asked = replace(requirement, **{flip.field: flip.value * nudge})
         again = _chosen(some, asked)
         assert (again and again.name) == (flip.becomes and flip.becomes.name)

@@ -14,6 +14,7 @@ import pytest
 import made_up
 from vertebra.choice import Accuracy, Choice, OnData, Requirement, choose
 from vertebra.choice.facts import usable_weights
+from vertebra.choice.limits import AXES, typed
 from vertebra.evidence import Evidence, Measurement
 from vertebra.zoo import get, list_models
 
@@ -494,3 +495,48 @@ def test_of_a_gpu_the_host_s_memory_is_none(tmp_path: Path) -> None:
     assert winner is not None
     assert winner.cost is not None
     assert winner.cost.memory == made.memory
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "holds", "text"),
+    [
+        ("latency_ms", 35.97, True, "36.0 ms"),
+        ("latency_ms", 36.03, True, "36.1 ms"),
+        ("latency_ms", 21.035, True, "21.1 ms"),
+        ("latency_ms", 20.7, False, "20.6 ms"),
+        ("min_accuracy", 0.67668, True, "0.676"),
+        ("min_accuracy", 0.67668, False, "0.677"),
+        ("throughput", 48.26, True, "48.2 images/s"),
+        ("memory_mb", 1234.0, True, "1240 MB"),
+    ],
+)
+def test_a_limit_that_is_told_holds_when_it_is_typed(
+    field: str, value: float, holds: bool, text: str
+) -> None:
+    axis = next(axis for axis in AXES if axis.field == field)
+    assert typed(axis, value, holds) == text
+
+
+def test_what_would_change_the_answer_changes_it_as_it_is_printed(store: Evidence) -> None:
+    asked = {"images": 20_000, "latency_ms": 30.0, "engines": ("openvino",), "memory_mb": 300.0}
+    choice = _choose(store, **asked)
+    assert choice.recommended is not None
+    checked = 0
+    for flip in choice.flips:
+        if flip.field in ("latency_ms", "memory_mb", "file_mb", "throughput"):
+            number = float(flip.says.split(" limit of ")[1].split()[0])
+            again = _choose(store, **{**asked, flip.field: number}).recommended
+            assert (again and again.model) == (flip.becomes and flip.becomes.model), flip.says
+            checked += 1
+    assert checked >= 3
+
+
+def test_commands_name_the_data_and_the_bench_that_is_missing(store: Evidence) -> None:
+    asked = Requirement(images=2_000_000, prefer="accuracy")
+    choice = choose(asked, store, machine=made_up.MACHINE, data="photos/")
+    assert any(text.startswith("vertebra train photos/ --model") for text in choice.proposals)
+    assert any("vertebra data photos/" in text for text in choice.notes)
+    better = [text.split(" in ")[0] for text in choice.notes if "may be the better" in text]
+    assert better
+    benches = [text for text in choice.proposals if text.startswith("vertebra bench")]
+    assert all(any(name in text for text in benches) for name in better)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 
+from vertebra.bench import disturbance
+from vertebra.bench.compare import ratio
 from vertebra.bench.listed import listed_at_own_size
 from vertebra.evidence import Measurement
 from vertebra.machine import Roofline, measure_roofline
@@ -15,11 +17,15 @@ from vertebra.zoo import Architecture
 _BY = 4
 
 
-def bench_page(measurements: Sequence[Measurement], roof: Roofline | None = None) -> Page:
+def bench_page(
+    measurements: Sequence[Measurement],
+    roof: Roofline | None = None,
+    missing: Sequence[str] = (),
+) -> Page:
     """Accuracy over latency with its front, the roofline, the gain of each engine, every figure.
 
     ``roof``: the ceilings of this machine, measured (two seconds) if None and there is something to
-    put under them.
+    put under them. ``missing``: what was asked for and could not be had, a line each.
     """
     machines = {m.conditions.machine for m in measurements}
     floor = max((m.floor for m in measurements), default=0.0)
@@ -29,6 +35,10 @@ def bench_page(measurements: Sequence[Measurement], roof: Roofline | None = None
     _engines(page, streams)
     _roofline(page, streams, roof)
     _figures(page, measurements)
+    if missing:
+        page.section("Not here", "Asked for and not had, so the fastest engine may be among them.")
+        for line in missing:
+            page.text(line)
     return page
 
 
@@ -72,7 +82,7 @@ def _beats(one: Point, other: Point) -> bool:
 
 def _engines(page: Page, streams: Sequence[Measurement]) -> None:
     eager = {
-        (m.model, m.conditions.batch): m.p50
+        (m.model, m.conditions.batch): m
         for m in streams
         if (m.conditions.engine, m.conditions.precision, m.conditions.layout)
         == ("eager", "fp32", "contiguous")
@@ -85,9 +95,13 @@ def _engines(page: Page, streams: Sequence[Measurement]) -> None:
             continue
         layout = " channels_last" if c.layout == "channels_last" else ""
         name = m.model if c.batch == 1 else f"{m.model} x{c.batch}"
-        rows.setdefault(name, {})[f"{c.engine} {c.precision}{layout}"] = base / m.p50
+        rows.setdefault(name, {})[f"{c.engine} {c.precision}{layout}"] = ratio(m, base).value
     if rows:
-        page.section("Engines", "How many times faster than eager PyTorch in fp32.")
+        page.section(
+            "Engines",
+            "How many times faster than eager PyTorch in fp32: the "
+            "middle of the rounds where they took turns, so not just the ratio of the medians.",
+        )
         page.plots([gains_plot(rows, "times faster than eager fp32")])
 
 
@@ -103,7 +117,9 @@ def _roofline(page: Page, streams: Sequence[Measurement], roof: Roofline | None)
     ]
     if not here:
         return
+    busy = () if roof else disturbance.now()
     roof = roof or measure_roofline(threads=here[0][0].conditions.threads)
+    doubt = f" That was measured while {'; '.join(busy)}: it may be too low." if busy else ""
     points = [
         Point(m.model, entry.macs / _moved(entry), entry.macs / m.p50 / 1e9) for m, entry in here
     ]
@@ -113,7 +129,7 @@ def _roofline(page: Page, streams: Sequence[Measurement], roof: Roofline | None)
         f"byte, under what this machine reaches in a product of large matrices and in a copy "
         f"({roof.macs_per_second['fp32'] / 1e9:.0f} GMACs/s, "
         f"{roof.bytes_per_second / 1e9:.1f} GB/s). Bytes are counted as if every map went through "
-        f"memory.",
+        f"memory.{doubt}",
     )
     peak, bandwidth = roof.macs_per_second["fp32"] / 1e9, roof.bytes_per_second / 1e9
     page.plots([roofline_plot(points, peak, bandwidth, "MACs a byte", "GMACs/s")])

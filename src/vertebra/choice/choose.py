@@ -64,6 +64,10 @@ def choose(
         reached = f"{lone} reached {100 * on_data.accuracies[lone].value:.1f} % on your images"
         beside = "nothing was run or probed beside it, so published figures give the order"
         choice = replace(choice, notes=(f"{reached}; {beside}", *choice.notes))
+    if data is not None:
+        proposals = tuple(text.replace("train DATA", f"train {data}") for text in choice.proposals)
+        counted = f"images were counted and not looked at: vertebra data {data} does"
+        choice = replace(choice, proposals=proposals, notes=(*choice.notes, counted))
     if asked != requirement:
         none = "no network for images of this size has weights that may be used: from scratch"
         choice = replace(choice, notes=(none, *choice.notes))

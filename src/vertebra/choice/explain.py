@@ -8,7 +8,7 @@ from vertebra.choice.candidate import Candidate
 from vertebra.choice.commands import bench, bench_steps, in_turn
 from vertebra.choice.decide import may_win
 from vertebra.choice.facts import Facts
-from vertebra.choice.limits import AXES, breaks, shown_value, unknowns
+from vertebra.choice.limits import AXES, breaks, shown_value, typed, unknowns
 from vertebra.choice.opinions import voices
 from vertebra.choice.order import dominates, merit
 from vertebra.choice.reasons import compared, prediction, why_not
@@ -66,9 +66,11 @@ def why(winner: Candidate, requirement: Requirement) -> Iterator[str]:
         if limit is not None and own is not None and axis.field != "latency_ms":
             yield f"{axis.noun} {shown_value(axis, own)} within {shown_value(axis, limit)}"
     said = [*voices(requirement, get(winner.model), "prefers"), *_of_weights(winner, requirement)]
-    for verdict in said:
-        if verdict.stance == "prefers":
-            yield f"rule {verdict.rule.code}: {verdict.says} ({verdict.rule.source})"
+    yield from dict.fromkeys(
+        f"rule {verdict.rule.code}: {verdict.says} ({verdict.rule.source})"
+        for verdict in said
+        if verdict.stance == "prefers"
+    )
 
 
 def _of_weights(winner: Candidate, requirement: Requirement) -> Iterator[Verdict]:
@@ -104,9 +106,7 @@ def nearest(candidates: Sequence[Candidate], requirement: Requirement) -> Iterat
         broken = breaks(one, requirement)
         if broken:
             limits = "; ".join(str(b) for b in broken)
-            to = "; ".join(
-                f"relax {b.axis.field} to {shown_value(b.axis, b.value)}" for b in broken
-            )
+            to = "; ".join(f"relax {b.axis.field} to {typed(b.axis, b.value)}" for b in broken)
             yield f"{one.name}: {limits}: {to}"
         else:
             missing = ", ".join(axis.noun for axis in unknowns(one, requirement))
@@ -162,7 +162,8 @@ def noted(facts: Facts, winner: Candidate | None, requirement: Requirement) -> I
     if winner is not None:
         yield from _of_cost(winner)
         yield from _of_accuracy(winner, requirement)
-        yield from _perhaps_better(facts, winner, requirement)
+        for one in _perhaps_better(facts, winner, requirement):
+            yield f"{one.name} may be the better choice: {prediction(one, requirement)}"
         yield from _of_rivals(facts, winner, requirement)
     yield from _of_target(facts, requirement)
     yield from _of_hours(facts, winner, requirement)
@@ -231,7 +232,9 @@ def _guessed(facts: Facts) -> str:
     )
 
 
-def _perhaps_better(facts: Facts, winner: Candidate, requirement: Requirement) -> Iterator[str]:
+def _perhaps_better(
+    facts: Facts, winner: Candidate, requirement: Requirement
+) -> Iterator[Candidate]:
     """Those that would win were their predictions right."""
     enough = requirement.min_accuracy is not None
     least = merit(winner, requirement.prefer, enough)
@@ -239,7 +242,7 @@ def _perhaps_better(facts: Facts, winner: Candidate, requirement: Requirement) -
         if one.is_measured or one.cost is None or one.cost_only or breaks(one, requirement):
             continue
         if merit(one, requirement.prefer, enough) > least:
-            yield f"{one.name} may be the better choice: {prediction(one, requirement)}"
+            yield one
 
 
 def _of_cost(winner: Candidate) -> Iterator[str]:
@@ -264,13 +267,17 @@ def proposed(facts: Facts, winner: Candidate | None, requirement: Requirement) -
     """Commands that would settle what is not known."""
     ranked = [one for one in by_merit(facts.candidates, requirement) if not one.cost_only]
     if winner is None or not winner.is_measured:
-        names = [one.model for one in ranked[:_RUNS]]
+        # Nothing ranks them yet, so the cheapest, which are measured soonest.
+        cheapest = sorted(ranked, key=lambda one: one.gmacs)
+        names = [one.model for one in cheapest[:_RUNS]]
         if names and not any(one.is_measured for one in ranked):
             allowed = requirement.engines or ("eager",), requirement.precisions or ("fp32",)
             yield bench(requirement, names, [",".join(words) for words in allowed])
     if winner is not None:
         yield from _steps_to_measure(facts, winner, requirement)
         yield from _side_by_side(facts, winner, requirement)
+        for one in _perhaps_better(facts, winner, requirement):
+            yield bench(requirement, [one.model], (one.engine, one.precision, one.layout))
     if winner is not None and winner.rank >= 2:
         fitting = [one for one in ranked if not breaks(one, requirement)]
         for one in fitting[:_RUNS]:

@@ -10,7 +10,7 @@ from vertebra.choice.candidate import Candidate
 from vertebra.choice.choice import Flip
 from vertebra.choice.decide import decide_again
 from vertebra.choice.hours import Pace
-from vertebra.choice.limits import AXES, Axis, shown_value
+from vertebra.choice.limits import AXES, Axis, typed
 from vertebra.choice.requirement import Requirement
 from vertebra.zoo import get
 
@@ -56,8 +56,7 @@ def _stricter(
         # To ask for an accuracy at all is another question: the fastest that reaches it then wins.
         return []
     becomes = decide_again(candidates, _with(requirement, axis, limit))
-    word = "below" if axis.most else "above"
-    return [_flip(axis, own, becomes, f"{axis.noun} limit {word} {shown_value(axis, own)}")]
+    return [_flip(axis, own, becomes, f"{axis.noun} limit of {typed(axis, own, holds=False)}")]
 
 
 def _looser(
@@ -73,7 +72,7 @@ def _looser(
     for value in beyond if axis.most else reversed(beyond):
         becomes = decide_again(candidates, _with(requirement, axis, value))
         if becomes is not None and becomes.model != winner.model:
-            text = f"{axis.noun} limit of {shown_value(axis, value)}"
+            text = f"{axis.noun} limit of {typed(axis, value)}"
             return [_flip(axis, value, becomes, text)]
     return []
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -53,6 +54,19 @@ def shown_value(axis: Axis, value: float) -> str:
     if axis.unit == "%":
         return f"{100 * value:.1f} %"
     return f"{value:.3g}{' ' + axis.unit if axis.unit else ''}"
+
+
+def typed(axis: Axis, value: float, holds: bool = True) -> str:
+    """A limit in three digits as its option takes it: one that ``value`` holds, or just not."""
+    digits = 2 - math.floor(math.log10(value))
+    scaled = value * 10.0**digits
+    whole = math.ceil(scaled) if axis.most == holds else math.floor(scaled)
+    limit = whole / 10.0**digits
+    step = (1 if axis.most == holds else -1) / 10.0**digits
+    beyond = value > limit if axis.most else value < limit
+    if beyond == holds:  # by rounding, or since three digits say it exactly
+        limit += step
+    return f"{limit:.{max(digits, 0)}f}{'' if axis.unit in ('', '%') else f' {axis.unit}'}"
 
 
 def _milliseconds(candidate: Candidate) -> float | None:

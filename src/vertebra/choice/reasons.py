@@ -148,7 +148,7 @@ def _by_rules(candidate: Candidate, winner: Candidate, requirement: Requirement)
     hungry = _wants_more_images(candidate, requirement)
     if hungry:
         return f"{hungry}, worth at most {100 * RULE_WORTH:.0f} points"
-    said = [v.rule.code for v in (*against, *prefer)]
+    said = dict.fromkeys(v.rule.code for v in (*against, *prefer))
     return f"the rules decide ({', '.join(said)}), worth at most {100 * RULE_WORTH:.0f} points"
 
 

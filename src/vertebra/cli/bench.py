@@ -79,7 +79,8 @@ def command(
     if html:
         from vertebra.bench.page import bench_page
 
-        bench_page([*outcome.known, *outcome.measurements]).write(html)
+        missing = bench_text.missing(outcome)
+        bench_page([*outcome.known, *outcome.measurements], missing=missing).write(html)
     _answer(outcome, wanted, where, html, json, layers)
     if outcome.unmeasurable:
         raise VertebraError(outcome.unmeasurable[0][1], exit_code=1)

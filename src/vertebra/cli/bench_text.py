@@ -34,14 +34,18 @@ def print_outcome(outcome: Outcome, wanted: Sequence[Cell]) -> None:
     found.sort(key=lambda m: order.get(_of(m), len(order)))
     if found:
         _table(found)
-    for text in _without(outcome.unavailable):
-        output.line(f"unavailable: {text}")
-    for text in _without(outcome.unmeasurable):
-        output.line(f"not measured: {text}")
+    for text in missing(outcome):
+        output.line(text)
     for warning in dict.fromkeys(w for m in found for w in m.warnings):
         output.notice(f"warning: {warning}")
     if any(m.cost_only for m in found):
         output.notice("int8 was calibrated on random images: its cost holds, its answers do not")
+
+
+def missing(outcome: Outcome) -> list[str]:
+    """What was asked for and could not be had, a line for each reason."""
+    cannot = [f"unavailable: {text}" for text in _without(outcome.unavailable)]
+    return cannot + [f"not measured: {text}" for text in _without(outcome.unmeasurable)]
 
 
 def _without(some: Sequence[tuple[Cell, str]]) -> Iterator[str]:

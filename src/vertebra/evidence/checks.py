@@ -9,7 +9,7 @@ import math
 import types
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, fields
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, get_args, get_origin, get_type_hints
 
 from vertebra.core import VertebraError, unknown
@@ -27,6 +27,21 @@ def measurement_from(plain: object) -> Measurement:
     if not found.conditions.input_shape or min(found.conditions.input_shape) < 1:
         raise VertebraError("'input_shape' should be (batch, ...), each at least 1")
     return found
+
+
+def check_credible(found: Measurement) -> None:
+    """Refuse what nobody can have measured: it would be believed as long as it is the newest.
+
+    Raises:
+        VertebraError: a time to come, a speed of 0 or less, or a median outside of its interval.
+    """
+    if moment(found.measured_at) > datetime.now(UTC) + _CLOCKS_DIFFER:
+        raise _wrong("measured_at", "no time to come", found.measured_at)
+    low, high = found.interval
+    if not 0 < low <= found.p50 <= high:
+        raise _wrong("p50", f"above 0 and within its interval, {low:g} to {high:g}", found.p50)
+    if not found.images_per_second > 0:
+        raise _wrong("images_per_second", "above 0", found.images_per_second)
 
 
 def moment(text: str) -> datetime:
@@ -62,6 +77,9 @@ def plain_data(value: Any, name: str) -> Any:
         return _number(value, name)
     raise _wrong(name, "what JSON can hold", value)
 
+
+# A measurement may come from a machine whose clock is ahead.
+_CLOCKS_DIFFER = timedelta(days=1)
 
 # Read off once: many measurements come at a time.
 _KINDS = {owner: get_type_hints(owner) for owner in (Conditions, Measurement)}

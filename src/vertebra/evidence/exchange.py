@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from vertebra.core import VertebraError
-from vertebra.evidence.checks import measurement_from, plain_data
+from vertebra.evidence.checks import check_credible, measurement_from, plain_data
 from vertebra.evidence.measurement import Measurement
 from vertebra.evidence.tables import LONGEST
 
@@ -51,7 +51,9 @@ def _machine(name: object, about: object) -> dict[str, Any]:
 
 def _measurement(number: int, plain: object) -> Measurement:
     try:
-        return measurement_from(plain)
+        found = measurement_from(plain)
+        check_credible(found)
+        return found
     except VertebraError as error:
         raise VertebraError(f"measurement {number} to import: {error}") from None
 
