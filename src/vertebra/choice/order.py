@@ -13,6 +13,7 @@ and bring nothing new to it.
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Iterable, Sequence
 
 from vertebra.choice.candidate import RANKS, Candidate
@@ -46,17 +47,27 @@ def value(candidate: Candidate) -> float:
 
 def dominates(one: Candidate, other: Candidate) -> bool:
     """Whether ``one`` is as good on every axis and better on some, by evidence of one kind."""
-    if one.rank != other.rank:
-        return False
-    ours = (-value(one), *cost_axes(one))
-    theirs = (-value(other), *cost_axes(other))
-    return ours != theirs and all(a <= b for a, b in zip(ours, theirs, strict=True))
+    return one.rank == other.rank and _is_below(_axes(one), _axes(other))
+
+
+def _axes(candidate: Candidate) -> tuple[float, ...]:
+    """All that dominance looks at, the less the better."""
+    return (-value(candidate), *cost_axes(candidate))
+
+
+def _is_below(ours: tuple[float, ...], theirs: tuple[float, ...]) -> bool:
+    return ours != theirs and all(map(operator.le, ours, theirs))
 
 
 def front(candidates: Iterable[Candidate]) -> list[Candidate]:
     """Those that none dominates, the fastest first; of equal ones all."""
-    some = list(candidates)
-    best = [one for one in some if not any(dominates(other, one) for other in some)]
+    # Looked up once: of some hundred candidates there are many pairs.
+    some = [(one, one.rank, _axes(one)) for one in candidates]
+    best = [
+        one
+        for one, rank, axes in some
+        if not any(rank == other and _is_below(theirs, axes) for _, other, theirs in some)
+    ]
     return sorted(best, key=lambda one: (cost_axes(one)[0], one.name))
 
 
