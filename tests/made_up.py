@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 from vertebra.evidence import Conditions, Measurement
 from vertebra.machine import Machine
 from vertebra.zoo import Architecture, get
 
 MACHINE = Machine("Linux 6 x86_64", "any", 2, ("avx512_bf16",), 2**34)
+MEASURED = [
+    *["alexnet", "vgg11", "vgg16", "googlenet", "resnet18", "resnet34", "resnet50", "resnet101"],
+    *["inception_v3", "densenet121", "mobilenet_v2", "mobilenet_v3_small", "mobilenet_v3_large"],
+    *["efficientnet_b0", "efficientnet_b2", "efficientnet_b4", "vit_b_16", "vit_s_16", "swin_t"],
+    *["convnext_atto", "convnext_tiny", "convnext_small", "mobilevit_s"],
+]
 # Seconds for a MAC, a byte and an operation, as two cores might take.
 RATES = {"eager fp32": (1e-11, 1e-10, 8e-6), "openvino bf16": (2e-12, 4e-11, 2e-6)}
 
@@ -57,3 +64,11 @@ def measurement(model: str, setting: str = "eager fp32", noise: float = 0.0) -> 
         file=4 * entry.params,
         extra={"rounds": 16},
     )
+
+
+def step(model: str, images_a_second: float) -> Measurement:
+    """Of training, 32 images at a time."""
+    made = measurement(model)
+    shape = (32, *made.conditions.input_shape[1:])
+    conditions = replace(made.conditions, workload="train", input_shape=shape)
+    return replace(made, conditions=conditions, images_per_second=images_a_second)

@@ -33,7 +33,7 @@ class Noisy:
 def test_a_noisy_machine_is_asked_in_more_rounds(few: float, many: float, asked: list[int]) -> None:
     group = Noisy({ROUNDS: few, MORE_ROUNDS: many})
     floor = Floor(lambda _text: None)
-    found = floor.of(group)  # type: ignore[arg-type]
+    found = floor.of(group)
     assert group.asked == asked
     assert found == pytest.approx(few if asked == [ROUNDS] else many)
 
@@ -41,10 +41,10 @@ def test_a_noisy_machine_is_asked_in_more_rounds(few: float, many: float, asked:
 def test_a_floor_that_holds_has_the_next_group_take_as_many_rounds() -> None:
     floor = Floor(lambda _text: None)
     first, next_one = (Noisy({ROUNDS: 0.09, MORE_ROUNDS: 0.04}) for _ in range(2))
-    floor.of(first)  # type: ignore[arg-type]
-    assert floor.of(next_one) == pytest.approx(0.04)  # type: ignore[arg-type]
+    floor.of(first)
+    assert floor.of(next_one) == pytest.approx(0.04)
     assert next_one.rounds == MORE_ROUNDS
     assert next_one.asked == []
     floor.forget()
-    floor.of(next_one)  # type: ignore[arg-type]
+    floor.of(next_one)
     assert next_one.asked[0] == ROUNDS

@@ -7,13 +7,14 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import psutil
 
 from vertebra.bench import disturbance
 from vertebra.bench.group import MORE_ROUNDS, ROUNDS, Group
 from vertebra.bench.plan import Cell, cells, unsuited
-from vertebra.bench.statistics import LEAST_CALLS, noise_floor
+from vertebra.bench.statistics import LEAST_CALLS, Ratio, noise_floor
 from vertebra.core import VertebraError, unknown
 from vertebra.evidence import Evidence, Measurement
 from vertebra.machine import Machine, describe
@@ -243,6 +244,15 @@ def _too_noisy(noise: float | None) -> str:
     )
 
 
+class Twins(Protocol):
+    """What can run beside another process of the same, in so many rounds: a group."""
+
+    rounds: int
+
+    def twin_ratio(self) -> Ratio | None:
+        """See :meth:`.group.Group.twin_ratio`."""
+
+
 class Floor:
     """The machine's noise, found anew when the last time is long ago."""
 
@@ -252,7 +262,7 @@ class Floor:
         self._rounds = ROUNDS
         self._until = 0.0
 
-    def of(self, group: Group) -> float | None:
+    def of(self, group: Twins) -> float | None:
         """The noise floor, from a group that is open; None if none of it runs.
 
         In more rounds where a few leave it too high; the group is then measured in as many.

@@ -58,16 +58,15 @@ def choose(
         from vertebra.choice.measuring import measure_what_matters
 
         facts = measure_what_matters(requirement, facts, store, machine, on_data, seconds, tell)
-    choice = answer(requirement, facts)
+    choice = answer(requirement, facts, data)
     lone = on_data.lone(requirement) if on_data else None
     if on_data and lone:
         reached = f"{lone} reached {100 * on_data.accuracies[lone].value:.1f} % on your images"
         beside = "nothing was run or probed beside it, so published figures give the order"
         choice = replace(choice, notes=(f"{reached}; {beside}", *choice.notes))
     if data is not None:
-        proposals = tuple(text.replace("train DATA", f"train {data}") for text in choice.proposals)
         counted = f"images were counted and not looked at: vertebra data {data} does"
-        choice = replace(choice, proposals=proposals, notes=(*choice.notes, counted))
+        choice = replace(choice, notes=(*choice.notes, counted))
     if asked != requirement:
         none = "no network for images of this size has weights that may be used: from scratch"
         choice = replace(choice, notes=(none, *choice.notes))
@@ -76,8 +75,8 @@ def choose(
     return replace(choice, advice=recipe(choice, requirement, data=data).to_dict())
 
 
-def answer(requirement: Requirement, facts: Facts) -> Choice:
-    """The choice from facts alone."""
+def answer(requirement: Requirement, facts: Facts, data: str | None = None) -> Choice:
+    """The choice from facts alone; ``data``: where the images are, for the commands."""
     facts = replace(facts, candidates=tuple(with_opinions(facts.candidates, requirement)))
     some = facts.candidates
     winner = decide(some, requirement)
@@ -95,5 +94,5 @@ def answer(requirement: Requirement, facts: Facts) -> Choice:
         flips=tuple(turning(requirement, winner, some, facts.pace)) if winner else (),
         conflicts=tuple(conflicting(facts, winner, requirement)),
         notes=tuple(noted(facts, winner, requirement)),
-        proposals=tuple(proposed(facts, winner, requirement)),
+        proposals=tuple(proposed(facts, winner, requirement, data)),
     )

@@ -263,8 +263,10 @@ def _of_rivals(facts: Facts, winner: Candidate, requirement: Requirement) -> Ite
         )
 
 
-def proposed(facts: Facts, winner: Candidate | None, requirement: Requirement) -> Iterator[str]:
-    """Commands that would settle what is not known."""
+def proposed(
+    facts: Facts, winner: Candidate | None, requirement: Requirement, data: str | None
+) -> Iterator[str]:
+    """Commands that would settle what is not known; ``data``: where the images are."""
     ranked = [one for one in by_merit(facts.candidates, requirement) if not one.cost_only]
     if winner is None or not winner.is_measured:
         # Nothing ranks them yet, so the cheapest, which are measured soonest.
@@ -274,26 +276,15 @@ def proposed(facts: Facts, winner: Candidate | None, requirement: Requirement) -
             allowed = requirement.engines or ("eager",), requirement.precisions or ("fp32",)
             yield bench(requirement, names, [",".join(words) for words in allowed])
     if winner is not None:
-        yield from _steps_to_measure(facts, winner, requirement)
-        yield from _side_by_side(facts, winner, requirement)
+        if facts.pace.wants_step(winner, requirement):
+            yield bench_steps(requirement, winner.model)
+        command = in_turn(requirement, race(facts.candidates, winner, requirement))
+        if command:
+            yield command
         for one in _perhaps_better(facts, winner, requirement):
             yield bench(requirement, [one.model], (one.engine, one.precision, one.layout))
     if winner is not None and winner.rank >= 2:
         fitting = [one for one in ranked if not breaks(one, requirement)]
         for one in fitting[:_RUNS]:
             weights = f" --weights {one.weights}" if one.weights else ""
-            yield f"vertebra train DATA --model {one.model}{weights}"
-
-
-def _steps_to_measure(facts: Facts, winner: Candidate, requirement: Requirement) -> Iterator[str]:
-    guessed = winner.hours is None or winner.hours_guessed
-    if requirement.hours is not None and facts.pace.told and guessed:
-        yield bench_steps(requirement, winner.model)
-
-
-def _side_by_side(facts: Facts, winner: Candidate, requirement: Requirement) -> Iterator[str]:
-    """The bench that would tell the winner from those that only chance may have put behind it."""
-    some = race(facts.candidates, winner, requirement)
-    command = in_turn(requirement, some) if some else None
-    if command:
-        yield command
+            yield f"vertebra train {data or 'DATA'} --model {one.model}{weights}"

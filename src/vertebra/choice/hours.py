@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from vertebra.choice.advice.situation import Situation
+from vertebra.choice.candidate import Candidate
 from vertebra.choice.cost_model import CostModel
 from vertebra.choice.measured import Known, Setting, size_asked, work_at
 from vertebra.choice.requirement import Requirement
@@ -75,6 +76,11 @@ class Pace:
         if seconds is None:
             return None, False
         return requirement.images * _epochs(situation.base) * seconds / 3600, guessed
+
+    def wants_step(self, winner: Candidate, requirement: Requirement) -> bool:
+        """Whether hours are asked for, can be told, and the winner's own step would tell them."""
+        guessed = winner.hours is None or winner.hours_guessed
+        return requirement.hours is not None and self.told and guessed
 
     def _seconds(
         self, architecture: Architecture, situation: Situation

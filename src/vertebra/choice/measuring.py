@@ -99,9 +99,9 @@ def _settling(
     winner = decide(facts.candidates, requirement)
     if winner is None:
         return [], False
-    if requirement.hours is not None and facts.pace.told:
+    if facts.pace.wants_step(winner, requirement):
         step = _steps(requirement, winner.model, machine)
-        if (winner.hours is None or winner.hours_guessed) and _names(step) not in settled:
+        if _names(step) not in settled:
             return step, False
     some = race(facts.candidates, winner, requirement)
     found = [cell for one in some for cell in _cells(requirement, one.model, _setting_of(one))]
