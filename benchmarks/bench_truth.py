@@ -1,20 +1,21 @@
 """Whether ``vertebra bench`` tells the truth: beside each engine's own tool and beside itself.
 
 Three questions. (1) Our median of a network in an engine beside that engine's own tool: OpenVINO's
-benchmark_app, a plain loop around onnxruntime, torch.utils.benchmark; in turn, both in new
-processes each time, since where memory lies is luck that a process keeps; with a 99 % interval.
+benchmark_app, a plain loop around onnxruntime, torch.utils.benchmark; several processes of each,
+since where memory lies is luck that a process keeps, all asked in turn; with a 99 % interval.
 (2) How often two processes of the same subject are called different, of 100 pairs: at most 4 by
 chance at 99 %. (3) How often one that takes 5 % longer is found, of 100 pairs: at least 80. Every
 pair is of new processes with the noise floor of one more, in as many rounds as a bench would take
 for that floor, or in as many as ``--turns`` says. The last line has the largest deviation of (1).
 
-    python benchmarks/bench_truth.py [--models resnet50,efficientnet_b0] [--rounds 8] [--tries 100]
-        [--turns 64]
+    python benchmarks/bench_truth.py [--models resnet50,efficientnet_b0] [--processes 8]
+        [--tries 100] [--turns 64] [--pair resnet18] [--engine onnxruntime]
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import math
 import os
@@ -22,10 +23,10 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Protocol, Self
 
 from vertebra.bench.group import ROUNDS, Group, take_turns
 from vertebra.bench.measuring import WORST_FLOOR, Floor
@@ -33,6 +34,8 @@ from vertebra.bench.plan import Cell, cells
 from vertebra.bench.statistics import noise_floor, paired_ratio, signed_rank
 
 CALLS = 64
+# Of each process in (1), and seconds of one.
+TURNS, SECONDS = 8, 0.3
 ENGINES = (
     ("eager", "fp32"),
     ("eager", "bf16"),
@@ -47,44 +50,55 @@ SLOWER = 1.05
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--models", default="resnet50,efficientnet_b0")
-    parser.add_argument("--rounds", type=int, default=8)
+    parser.add_argument("--processes", type=int, default=8, help="of ours and theirs each, in (1)")
     parser.add_argument("--tries", type=int, default=100)
     parser.add_argument("--turns", type=int, help="of each of (2) and (3), not as a bench takes")
     parser.add_argument("--pair", default="resnet18", help="the network of (2) and (3)")
+    parser.add_argument("--engine", default="onnxruntime", help="the engine of (2) and (3)")
     arguments = parser.parse_args()
     deviations: list[float] = []
     for model in filter(None, arguments.models.split(",")):
         for engine, precision in ENGINES:
-            deviations.append(beside_its_own_tool(model, engine, precision, arguments.rounds))
+            deviations.append(beside_its_own_tool(model, engine, precision, arguments.processes))
     if arguments.tries:
-        same, slow = pairs(arguments.pair, arguments.tries, arguments.turns)
+        cell = cells([arguments.pair], [arguments.engine])[0]
+        same, slow = pairs(cell, arguments.tries, arguments.turns)
         print(f"the same beside itself: {same} of {arguments.tries} called different (at most 4 %)")
         print(f"5 % slower: {slow} of {arguments.tries} found (at least 80 %)")
     if deviations:
         print(f"largest deviation from an engine's own tool: {100 * max(deviations):.1f} %")
 
 
-def beside_its_own_tool(model: str, engine: str, precision: str, rounds: int) -> float:
-    """Ours and theirs in turn, each time in new processes; the deviation of the medians, infinite
-    where it does not run.
+def beside_its_own_tool(model: str, engine: str, precision: str, processes: int) -> float:
+    """Ours and theirs, so many processes of each, all alive and asked in turn; the deviation of
+    their medians, infinite where it does not run.
     """
     cell = cells([model], [engine], [precision])[0]
-    ours: list[float] = []
-    theirs: list[float] = []
-    for index in range(rounds):
-        group = Group([cell], CALLS)
-        with group.opened():
-            if not group.members:
-                print(f"{cell}: {group.failed[0][1]}")
-                return math.inf
-            member = group.members[0]
-            for mine in (True, False) if index % 2 == 0 else (False, True):
-                if mine:
-                    take_turns([member], CALLS, ROUNDS)
-                    ours.append(statistics.median(member.samples))
-                else:
-                    theirs.append(TOOLS[engine](cell, member.loaded["spec"]))
-                time.sleep(0.5)
+    group = Group([cell] * processes, CALLS)
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(group.opened())
+        if len(group.members) < processes:
+            print(f"{cell}: {group.failed[0][1]}")
+            return math.inf
+        tools = [
+            stack.enter_context(TOOLS[engine](cell, one.loaded["spec"])) for one in group.members
+        ]
+        ours: list[list[float]] = [[] for _ in tools]
+        theirs: list[list[float]] = [[] for _ in tools]
+        for turn in range(TURNS):
+            for place in range(processes) if turn % 2 == 0 else reversed(range(processes)):
+                for mine in (True, False) if turn % 2 == 0 else (False, True):
+                    if mine:
+                        member = group.members[place]
+                        take_turns([member], CALLS // ROUNDS, 1)
+                        ours[place].append(statistics.median(member.samples))
+                    elif tools[place].lives or turn % processes == place:
+                        theirs[place].append(tools[place].median())
+    return _told(cell, *([statistics.median(some) for some in side] for side in (ours, theirs)))
+
+
+def _told(cell: Cell, ours: Sequence[float], theirs: Sequence[float]) -> float:
+    """The deviation, from the medians of processes, after it was printed."""
     found = signed_rank([math.log(a / b) for a, b in zip(ours, theirs, strict=True)])
     value, low, high = (math.expm1(x) for x in (found.value, found.low, found.high))
     verdict = "within 5 %" if abs(value) <= 0.05 else "beyond 5 %"
@@ -98,22 +112,86 @@ def beside_its_own_tool(model: str, engine: str, precision: str, rounds: int) ->
     return abs(value)
 
 
-def of_openvino(cell: Cell, spec: dict[str, str]) -> float:
-    """The median of OpenVINO's benchmark_app, one synchronous stream."""
-    with tempfile.TemporaryDirectory() as folder:
-        words = ["-m", f"{spec['artifact']}/model.xml", "-api", "sync", "-t", "3"]
-        words += ["-hint", "none", "-nstreams", "1", "-nthreads", str(cell.setup.thread_count)]
-        words += ["-infer_precision", {"fp32": "f32", "bf16": "bf16"}[cell.setup.precision]]
-        words += ["-report_type", "no_counters", "-report_folder", folder, "-json_stats"]
-        program = "from openvino.tools.benchmark.main import main; main()"
-        subprocess.run([sys.executable, "-c", program, *words], check=True, capture_output=True)
-        report = json.loads(next(Path(folder).glob("*.json")).read_text())
-    return float(report["execution_results"]["latency (ms)"]) / 1e3
+class Tool(Protocol):
+    """An engine's own way to time a network; ``lives``: in one process all the time."""
+
+    lives: bool
+
+    def median(self) -> float:
+        """Of a turn, in seconds."""
+
+    def __enter__(self) -> Self:
+        """Start it."""
+
+    def __exit__(self, *of_an_error: object) -> None:
+        """End it."""
 
 
-def of_onnxruntime(cell: Cell, spec: dict[str, str]) -> float:
-    """The median of a plain loop around onnxruntime in a new process."""
-    program = f"""
+class BenchmarkApp:
+    """OpenVINO's benchmark_app, one synchronous stream, begun anew for each turn."""
+
+    lives = False
+
+    def __init__(self, cell: Cell, spec: Mapping[str, str]) -> None:
+        precision = {"fp32": "f32", "bf16": "bf16"}[cell.setup.precision]
+        self._words = ["-m", f"{spec['artifact']}/model.xml", "-api", "sync", "-t", "3"]
+        self._words += ["-hint", "none", "-nstreams", "1", "-infer_precision", precision]
+        self._words += ["-nthreads", str(cell.setup.thread_count)]
+
+    def median(self) -> float:
+        """See :class:`Tool`."""
+        with tempfile.TemporaryDirectory() as folder:
+            words = ["-report_type", "no_counters", "-report_folder", folder, "-json_stats"]
+            program = "from openvino.tools.benchmark.main import main; main()"
+            command = [sys.executable, "-c", program, *self._words, *words]
+            subprocess.run(command, check=True, capture_output=True)
+            report = json.loads(next(Path(folder).glob("*.json")).read_text())
+        return float(report["execution_results"]["latency (ms)"]) / 1e3
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *of_an_error: object) -> None:
+        pass
+
+
+class Script:
+    """A process that sets up and then times a turn for each line that it reads."""
+
+    lives = True
+
+    def __init__(self, setup: str, turn: str) -> None:
+        lines = ["import sys", *setup.splitlines(), "print('ready', flush=True)"]
+        lines += ["for _ in sys.stdin:", f"    print({turn}, flush=True)"]
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", "\n".join(lines)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+
+    def median(self) -> float:
+        """See :class:`Tool`."""
+        print("turn", file=self._process.stdin, flush=True)
+        return float(self._line())
+
+    def _line(self) -> str:
+        assert self._process.stdout is not None
+        return self._process.stdout.readline()
+
+    def __enter__(self) -> Self:
+        if self._line().strip() != "ready":
+            raise SystemExit("an engine's own tool did not start")
+        return self
+
+    def __exit__(self, *of_an_error: object) -> None:
+        self._process.kill()
+
+
+def of_onnxruntime(cell: Cell, spec: Mapping[str, str]) -> Script:
+    """A plain loop around onnxruntime."""
+    setup = f"""
 import numpy, onnxruntime, statistics, time
 options = onnxruntime.SessionOptions()
 options.intra_op_num_threads = {cell.setup.thread_count}
@@ -125,56 +203,54 @@ def call():
     begun = time.perf_counter()
     session.run(None, {{name: images}})
     return time.perf_counter() - begun
+def turn():
+    until = time.perf_counter() + {SECONDS}
+    samples = [call()]
+    while time.perf_counter() < until:
+        samples.append(call())
+    return statistics.median(samples)
 for _ in range(10):
     call()
-print(statistics.median(call() for _ in range({CALLS})))
 """
-    return _answer(program)
+    return Script(setup, "turn()")
 
 
-def of_pytorch(cell: Cell, _spec: dict[str, str]) -> float:
-    """The median of torch.utils.benchmark in a new process."""
+def of_pytorch(cell: Cell, _spec: Mapping[str, str]) -> Script:
+    """torch.utils.benchmark, in a process that keeps freed memory, as ours do."""
     precision = {"fp32": "float32", "bf16": "bfloat16"}[cell.setup.precision]
     wrap = "torch.compile(net)" if cell.setup.engine == "compile" else "net"
-    program = f"""
+    setup = f"""
 import torch
 from torch.utils import benchmark
 import vertebra as vb
+vb.machine.keep_freed_memory()
 threads = {cell.setup.thread_count}
 torch.set_num_threads(threads)
 net = vb.zoo.create({cell.target!r}, seed=0).eval().to(torch.{precision})
 call = {wrap}
 images = torch.randn({cell.input_shape}, dtype=torch.{precision})
-with torch.inference_mode():
-    for _ in range(10):
-        call(images)
-    timer = benchmark.Timer("call(images)", globals=globals(), num_threads=threads)
-    print(timer.blocked_autorange(min_run_time=3).median)
+mode = torch.inference_mode()  # which ends with this object
+mode.__enter__()
+for _ in range(10):
+    call(images)
+timer = benchmark.Timer("call(images)", globals=globals(), num_threads=threads)
 """
-    return _answer(program)
+    return Script(setup, f"timer.blocked_autorange(min_run_time={SECONDS}).median")
 
 
-def _answer(program: str) -> float:
-    done = subprocess.run(
-        [sys.executable, "-c", program], check=True, capture_output=True, text=True
-    )
-    return float(done.stdout.split()[-1])
-
-
-TOOLS: dict[str, Callable[[Cell, dict[str, str]], float]] = {
+TOOLS: dict[str, Callable[[Cell, Mapping[str, str]], Tool]] = {
     "eager": of_pytorch,
     "compile": of_pytorch,
     "onnxruntime": of_onnxruntime,
-    "openvino": of_openvino,
+    "openvino": BenchmarkApp,
 }
 
 
-def pairs(model: str, tries: int, turns: int | None) -> tuple[int, int]:
+def pairs(cell: Cell, tries: int, turns: int | None) -> tuple[int, int]:
     """How many of so many pairs of processes are called different, and how many are called slower
     of those whose second one takes 5 % longer. All three take turns, as in a bench; where a bench
     would refuse to measure, nothing is called anything.
     """
-    cell = cells([model], ["onnxruntime"], ["fp32"])[0]
     # Where the worker finds slowed_worker.
     paths = [str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, paths))

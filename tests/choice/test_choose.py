@@ -170,14 +170,28 @@ def test_commands_ask_under_the_conditions_of_the_question(tmp_path: Path) -> No
     """Else the answer would see nothing new and propose the same again."""
     empty = Evidence(str(tmp_path / "evidence.sqlite"))
     asked = {"batch_served": 8, "threads": 1, "percentile": "p99", "input_size": 256}
-    choice = chosen(empty, images=20_000, engines=("openvino",), precisions=("bf16",), **asked)
+    choice = chosen(empty, images=20_000, engines=("openvino",), precisions=("fp32",), **asked)
     (command, *_) = choice.proposals
     assert command.startswith("vertebra bench ")
     for words in (
-        *("--engine openvino", "--precision bf16", "--batch 8", "--threads 1"),
+        *("--engine openvino", "--precision fp32", "--batch 8", "--threads 1"),
         *("--percentile p99", "--image-size 256"),
     ):
         assert words in command
+
+
+def test_nothing_is_proposed_that_no_cpu_runs(tmp_path: Path) -> None:
+    empty = Evidence(str(tmp_path / "evidence.sqlite"))
+    choice = chosen(empty, images=20_000, engines=("onnxruntime",), precisions=("bf16",))
+    assert not any(text.startswith("vertebra bench") for text in choice.proposals)
+    assert (
+        "onnxruntime in bf16 cannot run here: ONNX Runtime's CPU provider has no bf16 convolution"
+        in choice.notes
+    )
+    some = {"engines": ("onnxruntime", "cudagraphs"), "precisions": ("fp16", "fp32")}
+    choice = chosen(empty, images=20_000, **some)
+    assert "--engine onnxruntime --precision fp32" in choice.proposals[0]
+    assert not any("cannot run here" in text for text in choice.notes)
 
 
 @pytest.mark.parametrize(

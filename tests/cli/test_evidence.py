@@ -114,6 +114,21 @@ def test_a_table_of_all_machines() -> None:
     ] == ["here", "other"]
 
 
+@pytest.mark.usefixtures("store")
+def test_rows_that_differ_in_an_option_show_it() -> None:
+    """And only that one: what all of them have tells none from another."""
+    for exporter in ("dynamo", "torchscript"):
+        options = {"exporter": exporter, "streams": "1"}
+        engine = replace(CONDITIONS, engine="onnxruntime", options=options)
+        Evidence().add([replace(ONE, conditions=engine)], machine=HERE)
+    _, out, _ = run("evidence", "list", "--engine", "onnxruntime")
+    assert "exporter=dynamo" in out
+    assert "exporter=torchscript" in out
+    assert "streams" not in out
+    _, out, _ = run("evidence", "list", "--engine", "eager")
+    assert "options" not in out
+
+
 def test_only_other_machines_have_measured() -> None:
     Evidence().add([ELSEWHERE], machine=OTHER)
     code, out, _ = run("evidence")

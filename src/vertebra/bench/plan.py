@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from vertebra.bench.subject import OPTIMIZER
+from vertebra.bench.subject import OPTIMIZER, keeps_freed_memory
 from vertebra.core import VertebraError, unknown
 from vertebra.evidence import Conditions
 from vertebra.machine import Machine
@@ -51,6 +51,8 @@ class Cell:
         """What its measurement will hold for."""
         setup = self.setup
         own = {"optimizer": OPTIMIZER} if self.workload == "train" else {}
+        if keeps_freed_memory(setup):
+            own["freed_memory"] = "kept"
         return Conditions(
             fingerprint=self.fingerprint,
             input_shape=self.input_shape,

@@ -28,6 +28,13 @@ OPTIMIZER = "adamw"
 _MOST_OFF = {"fp32": 1e-3, "bf16": 0.1, "fp16": 0.1}
 
 
+def keeps_freed_memory(setup: Setup) -> bool:
+    """Whether the process that measures keeps what it frees: of PyTorch, which allocates every map
+    anew, on a CPU. glibc would give large blocks back or not as it happens to lie in memory.
+    """
+    return setup.runs_in_torch and not setup.on_gpu
+
+
 class Subject(Protocol):
     """Something that can be called again and again."""
 

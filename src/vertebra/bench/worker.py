@@ -12,9 +12,10 @@ from typing import Any
 from vertebra.bench.answering import Answer, answer_orders
 from vertebra.bench.memory import peak, peak_on_gpus, reset_peak
 from vertebra.bench.serving import serve
-from vertebra.bench.subject import Subject, opener
+from vertebra.bench.subject import Subject, keeps_freed_memory, opener
 from vertebra.core import VertebraError
-from vertebra.machine import time_call
+from vertebra.machine import keep_freed_memory, time_call
+from vertebra.runtime import Setup
 
 # Calls of a round of warming up, rounds at most, and the change between two that counts as none.
 _WARM_CALLS, _WARM_ROUNDS, _SETTLED = 4, 12, 0.03
@@ -35,6 +36,8 @@ class Worker:
         """Make the subject ready and call it once."""
         way = opener(spec)
         way.import_engine()
+        if keeps_freed_memory(Setup(**spec["setup"])):
+            keep_freed_memory()
         reset_peak()
         self._loaded = subject = way.load()
         start = time.perf_counter()

@@ -10,12 +10,13 @@ from dataclasses import replace
 
 from vertebra.choice.choice import Choice
 from vertebra.choice.decide import decide, may_win, with_opinions
-from vertebra.choice.explain import conflicting, nearest, noted, others, proposed, why
+from vertebra.choice.explain import conflicting, nearest, noted, others, why
 from vertebra.choice.facts import Facts, OnData, gather, with_weights_that_exist
 from vertebra.choice.flips import turning
 from vertebra.choice.gate import gate
 from vertebra.choice.limits import breaks
 from vertebra.choice.order import front
+from vertebra.choice.proposals import proposed
 from vertebra.choice.recipe import recipe
 from vertebra.choice.requirement import Requirement
 from vertebra.evidence import Evidence

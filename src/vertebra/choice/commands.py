@@ -2,13 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from vertebra.choice.candidate import Candidate
 from vertebra.choice.requirement import Requirement
+from vertebra.runtime import Setup, unavailable
 
 # How training runs on a CPU by itself, but for the precision, which hangs on the CPU.
 TRAINED_BY, TRAINED_IN = 32, "channels_last"
+
+
+def that_runs(requirement: Requirement) -> tuple[str, str] | None:
+    """Engines and precisions to begin with, each a list as its option takes it; None where this
+    machine runs nothing that is allowed. Which of them a GPU runs is not looked at: that would load
+    PyTorch.
+    """
+    engines, precisions = _begun_with(requirement)
+    if requirement.device == "cpu":
+        runs = [(e, p) for e in engines for p in precisions if _refusal(e, p) is None]
+        if not runs:
+            return None
+        engines = tuple(dict.fromkeys(engine for engine, _ in runs))
+        precisions = tuple(dict.fromkeys(precision for _, precision in runs))
+    return ",".join(engines), ",".join(precisions)
+
+
+def not_here(requirement: Requirement) -> Iterator[str]:
+    """Why nothing that is allowed can be measured on this machine, where that is so."""
+    if that_runs(requirement) is not None:
+        return
+    engines, precisions = _begun_with(requirement)
+    for engine in engines:
+        for precision in precisions:
+            yield f"{engine} in {precision} cannot run here: {_refusal(engine, precision)}"
+
+
+def _begun_with(requirement: Requirement) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    return requirement.engines or ("eager",), requirement.precisions or ("fp32",)
+
+
+def _refusal(engine: str, precision: str) -> str | None:
+    return unavailable(Setup(engine, precision))
 
 
 def bench(requirement: Requirement, models: Sequence[str], setting: Sequence[str]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from vertebra.choice.candidate import Candidate
-from vertebra.choice.commands import bench, bench_steps, in_turn
+from vertebra.choice.commands import not_here
 from vertebra.choice.decide import may_win
 from vertebra.choice.facts import Facts
 from vertebra.choice.limits import AXES, breaks, shown_value, typed, unknowns
@@ -13,12 +13,12 @@ from vertebra.choice.opinions import voices
 from vertebra.choice.order import dominates, merit
 from vertebra.choice.reasons import compared, prediction, why_not
 from vertebra.choice.requirement import Requirement
-from vertebra.choice.rivals import DRIFT, race, rivals
+from vertebra.choice.rivals import DRIFT, rivals
 from vertebra.choice.rules import Verdict, conflicts, covered, weights_verdicts
 from vertebra.zoo import get
 
-# How many are named where nothing fits, and where runs are proposed.
-_NEAREST, _RUNS = 3, 3
+# How many are named where nothing fits, or may be better.
+_NEAREST = 3
 
 
 def by_merit(candidates: Iterable[Candidate], requirement: Requirement) -> list[Candidate]:
@@ -158,11 +158,12 @@ def noted(facts: Facts, winner: Candidate | None, requirement: Requirement) -> I
     total = {one.model for one in facts.candidates}
     what = "" if requirement.percentile == "p50" else f" up to {requirement.percentile}"
     yield f"{len(measured)} of {len(total)} networks were measured on this machine{what}"
+    yield from not_here(requirement)
     yield from _of_predictions(facts)
     if winner is not None:
         yield from _of_cost(winner)
         yield from _of_accuracy(winner, requirement)
-        for one in _perhaps_better(facts, winner, requirement):
+        for one in perhaps_better(facts, winner, requirement):
             yield f"{one.name} may be the better choice: {prediction(one, requirement)}"
         yield from _of_rivals(facts, winner, requirement)
     yield from _of_target(facts, requirement)
@@ -232,7 +233,7 @@ def _guessed(facts: Facts) -> str:
     )
 
 
-def _perhaps_better(
+def perhaps_better(
     facts: Facts, winner: Candidate, requirement: Requirement
 ) -> Iterator[Candidate]:
     """Those that would win were their predictions right."""
@@ -261,30 +262,3 @@ def _of_rivals(facts: Facts, winner: Candidate, requirement: Requirement) -> Ite
             f"{winner.model}, and times of two hours may well be so far off: measure them in turn "
             f"(--measure 5)"
         )
-
-
-def proposed(
-    facts: Facts, winner: Candidate | None, requirement: Requirement, data: str | None
-) -> Iterator[str]:
-    """Commands that would settle what is not known; ``data``: where the images are."""
-    ranked = [one for one in by_merit(facts.candidates, requirement) if not one.cost_only]
-    if winner is None or not winner.is_measured:
-        # Nothing ranks them yet, so the cheapest, which are measured soonest.
-        cheapest = sorted(ranked, key=lambda one: one.gmacs)
-        names = [one.model for one in cheapest[:_RUNS]]
-        if names and not any(one.is_measured for one in ranked):
-            allowed = requirement.engines or ("eager",), requirement.precisions or ("fp32",)
-            yield bench(requirement, names, [",".join(words) for words in allowed])
-    if winner is not None:
-        if facts.pace.wants_step(winner, requirement):
-            yield bench_steps(requirement, winner.model)
-        command = in_turn(requirement, race(facts.candidates, winner, requirement))
-        if command:
-            yield command
-        for one in _perhaps_better(facts, winner, requirement):
-            yield bench(requirement, [one.model], (one.engine, one.precision, one.layout))
-    if winner is not None and winner.rank >= 2:
-        fitting = [one for one in ranked if not breaks(one, requirement)]
-        for one in fitting[:_RUNS]:
-            weights = f" --weights {one.weights}" if one.weights else ""
-            yield f"vertebra train {data or 'DATA'} --model {one.model}{weights}"

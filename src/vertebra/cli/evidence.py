@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json as json_module
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -117,12 +118,35 @@ def _check_filter(evidence: Evidence, field: str, word: str | None) -> None:
         raise VertebraError(f"no model that was measured matches '{word}'")
 
 
+def _telling_options(rows: Sequence[Measurement]) -> list[str]:
+    """The options in which rows differ that are equal in all else."""
+    by_rest: dict[str, list[Mapping[str, str]]] = {}
+    for one in rows:
+        rest = replace(one.conditions, options={}).key
+        by_rest.setdefault(rest, []).append(one.conditions.options)
+    return sorted(
+        {
+            name
+            for some in by_rest.values()
+            for name in {name for options in some for name in options}
+            if len({options.get(name) for options in some}) > 1
+        }
+    )
+
+
+def _options(one: Measurement, names: Sequence[str]) -> str:
+    given = one.conditions.options
+    return ", ".join(f"{name}={given[name]}" for name in names if name in given)
+
+
 def _table(rows: Iterable[Measurement], here: str) -> None:
     from vertebra.report.words import plural, size
 
     rows = list(rows)
+    telling = _telling_options(rows)
     columns = (
         *("model", "engine", "version", "precision", "layout", "workload", "device"),
+        *(["options"] if telling else []),
         *("batch", "threads", "p50 ms (99 %)", "p90 ms", "memory", "when (UTC)", "machine"),
     )
     cells = [
@@ -134,6 +158,7 @@ def _table(rows: Iterable[Measurement], here: str) -> None:
             one.conditions.layout,
             one.conditions.workload,
             one.conditions.device,
+            *([_options(one, telling)] if telling else []),
             str(one.conditions.batch),
             str(one.conditions.threads),
             f"{_ms(one.p50)} ({_ms(one.interval[0])} to {_ms(one.interval[1])})",
@@ -144,7 +169,7 @@ def _table(rows: Iterable[Measurement], here: str) -> None:
         )
         for one in rows
     ]
-    output.table(columns, cells, text=7)
+    output.table(columns, cells, text=8 if telling else 7)
     disturbed = sum(bool(one.warnings) for one in rows)
     if disturbed:
         output.line(f"{plural(disturbed, 'measurement')} with warnings: --json says which")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,6 +11,11 @@ from vertebra.report.plots import COLOURS, INK, figure, svg
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+# Left, bottom, right, top, in pixels.
+Bbox = tuple[float, float, float, float]
+# Pixels that a letter of a name is wide, and a line of it high.
+_LETTER, _LINE = 5.5, 11.0
 
 
 @dataclass(frozen=True)
@@ -104,19 +109,42 @@ def _plain_ticks(axes: Axes) -> None:
 
 
 def _write_names(axes: Axes, points: Sequence[Point]) -> None:
-    """Beside their dots, each only where no other name is written yet."""
-    taken: list[tuple[float, float]] = []
+    """Beside their dots, each at the first side where it is inside and covers no other name; at
+    none, if there is no such side.
+    """
+    taken: list[Bbox] = []
     for p in points:
         x, y = axes.transData.transform((p.x, p.y))
-        if any(abs(x - a) < 70 and abs(y - b) < 11 for a, b in taken):
-            continue
-        taken.append((x, y))
-        axes.annotate(
-            p.name,
-            (p.x, p.y),
-            xytext=(4, -9),
-            textcoords="offset points",
-            fontsize=7,
-            color=INK,
-            parse_math=False,
-        )
+        for right, up, box in _sides(x, y, p.name):
+            inside = axes.bbox.x0 <= box[0] and box[2] <= axes.bbox.x1
+            if inside and not any(_overlap(box, other) for other in taken):
+                taken.append(box)
+                _write(axes, p, right, up)
+                break
+
+
+def _sides(x: float, y: float, name: str) -> Iterator[tuple[bool, bool, Bbox]]:
+    """Where a name may stand beside the dot at a pixel: right of it or left, above or below."""
+    width = _LETTER * len(name)
+    for right in (True, False):
+        for up in (False, True):
+            left = x if right else x - width
+            low = y if up else y - _LINE
+            yield right, up, (left, low, left + width, low + _LINE)
+
+
+def _overlap(one: Bbox, other: Bbox) -> bool:
+    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
+
+
+def _write(axes: Axes, p: Point, right: bool, up: bool) -> None:
+    axes.annotate(
+        p.name,
+        (p.x, p.y),
+        xytext=(4 if right else -4, 3 if up else -9),
+        textcoords="offset points",
+        ha="left" if right else "right",
+        fontsize=7,
+        color=INK,
+        parse_math=False,
+    )

@@ -1,0 +1,43 @@
+"""Commands that would settle what is not known, the first one first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from vertebra.choice.candidate import Candidate
+from vertebra.choice.commands import bench, bench_steps, in_turn, that_runs
+from vertebra.choice.explain import by_merit, perhaps_better
+from vertebra.choice.facts import Facts
+from vertebra.choice.limits import breaks
+from vertebra.choice.requirement import Requirement
+from vertebra.choice.rivals import race
+
+_RUNS = 3
+
+
+def proposed(
+    facts: Facts, winner: Candidate | None, requirement: Requirement, data: str | None
+) -> Iterator[str]:
+    """The commands; ``data``: where the images are."""
+    ranked = [one for one in by_merit(facts.candidates, requirement) if not one.cost_only]
+    if winner is None or not winner.is_measured:
+        # Nothing ranks them yet, so the cheapest, which are measured soonest.
+        cheapest = sorted(ranked, key=lambda one: one.gmacs)
+        names = [one.model for one in cheapest[:_RUNS]]
+        if names and not any(one.is_measured for one in ranked):
+            setting = that_runs(requirement)
+            if setting is not None:
+                yield bench(requirement, names, setting)
+    if winner is not None:
+        if facts.pace.wants_step(winner, requirement):
+            yield bench_steps(requirement, winner.model)
+        command = in_turn(requirement, race(facts.candidates, winner, requirement))
+        if command:
+            yield command
+        for one in perhaps_better(facts, winner, requirement):
+            yield bench(requirement, [one.model], (one.engine, one.precision, one.layout))
+    if winner is not None and winner.rank >= 2:
+        fitting = [one for one in ranked if not breaks(one, requirement)]
+        for one in fitting[:_RUNS]:
+            weights = f" --weights {one.weights}" if one.weights else ""
+            yield f"vertebra train {data or 'DATA'} --model {one.model}{weights}"
