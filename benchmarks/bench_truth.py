@@ -28,7 +28,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol, Self
 
-from vertebra.bench.group import ROUNDS, Group, take_turns
+from vertebra.bench.group import ROUNDS, Group, Member, take_turns
 from vertebra.bench.measuring import WORST_FLOOR, Floor
 from vertebra.bench.plan import Cell, cells
 from vertebra.bench.statistics import noise_floor, paired_ratio, signed_rank
@@ -83,30 +83,35 @@ def beside_its_own_tool(model: str, engine: str, precision: str, processes: int)
         tools = [
             stack.enter_context(TOOLS[engine](cell, one.loaded["spec"])) for one in group.members
         ]
-        ours: list[list[float]] = [[] for _ in tools]
-        theirs: list[list[float]] = [[] for _ in tools]
+        taken: list[list[tuple[float, float]]] = [[] for _ in tools]
         for turn in range(TURNS):
             for place in range(processes) if turn % 2 == 0 else reversed(range(processes)):
-                for mine in (True, False) if turn % 2 == 0 else (False, True):
-                    if mine:
-                        member = group.members[place]
-                        take_turns([member], CALLS // ROUNDS, 1)
-                        ours[place].append(statistics.median(member.samples))
-                    elif tools[place].lives or turn % processes == place:
-                        theirs[place].append(tools[place].median())
-    return _told(cell, *([statistics.median(some) for some in side] for side in (ours, theirs)))
+                if tools[place].lives or (turn + place) % 2 == 0:
+                    member, tool = group.members[place], tools[place]
+                    taken[place].append(_in_turn(member, tool, ours_first=turn % 4 < 2))
+    return _told(cell, taken)
 
 
-def _told(cell: Cell, ours: Sequence[float], theirs: Sequence[float]) -> float:
-    """The deviation, from the medians of processes, after it was printed."""
-    found = signed_rank([math.log(a / b) for a, b in zip(ours, theirs, strict=True)])
+def _in_turn(member: Member, tool: Tool, ours_first: bool) -> tuple[float, float]:
+    """The medians of a turn of ours and of theirs, one right after the other."""
+    theirs = math.nan if ours_first else tool.median()
+    take_turns([member], CALLS // ROUNDS, 1)
+    return statistics.median(member.samples), tool.median() if ours_first else theirs
+
+
+def _told(cell: Cell, pairs: Sequence[Sequence[tuple[float, float]]]) -> float:
+    """The deviation, each process of ours beside one of theirs turn by turn, after it was told."""
+    found = signed_rank([statistics.median(math.log(a / b) for a, b in some) for some in pairs])
     value, low, high = (math.expm1(x) for x in (found.value, found.low, found.high))
     verdict = "within 5 %" if abs(value) <= 0.05 else "beyond 5 %"
     verdict += ", inside the noise" if low <= 0 <= high else ""
+    ours, theirs = (
+        statistics.median(statistics.median(turn[side] for turn in some) for some in pairs)
+        for side in (0, 1)
+    )
     print(
-        f"{cell!s:<36} ours {1e3 * statistics.median(ours):7.2f} ms, its own tool "
-        f"{1e3 * statistics.median(theirs):7.2f} ms, {100 * value:+5.1f} % "
-        f"({100 * low:+.1f} to {100 * high:+.1f}): {verdict}",
+        f"{cell!s:<36} ours {1e3 * ours:7.2f} ms, its own tool {1e3 * theirs:7.2f} ms, "
+        f"{100 * value:+5.1f} % ({100 * low:+.1f} to {100 * high:+.1f}): {verdict}",
         flush=True,
     )
     return abs(value)
@@ -128,13 +133,16 @@ class Tool(Protocol):
 
 
 class BenchmarkApp:
-    """OpenVINO's benchmark_app, one synchronous stream, begun anew for each turn."""
+    """OpenVINO's benchmark_app, one synchronous stream.
+
+    It is begun anew for each turn, which takes seconds, and so asked in every other one.
+    """
 
     lives = False
 
     def __init__(self, cell: Cell, spec: Mapping[str, str]) -> None:
         precision = {"fp32": "f32", "bf16": "bf16"}[cell.setup.precision]
-        self._words = ["-m", f"{spec['artifact']}/model.xml", "-api", "sync", "-t", "3"]
+        self._words = ["-m", f"{spec['artifact']}/model.xml", "-api", "sync", "-t", "1"]
         self._words += ["-hint", "none", "-nstreams", "1", "-infer_precision", precision]
         self._words += ["-nthreads", str(cell.setup.thread_count)]
 

@@ -29,6 +29,9 @@ Tell = Callable[[str], None]
 ROUNDS, MORE_ROUNDS = 16, 64
 # Seconds of calls in one turn at least, up to so many calls.
 _TURN_SECONDS, _TURN_CALLS = 0.2, 64
+# Seconds of calls that begin a turn and are not counted: ONNX Runtime's first four take up to twice
+# as long, OpenVINO's first five a little longer, PyTorch's first one (docs/decisions/0018).
+_COLD_SECONDS = 0.05
 # Seconds between two turns: the threads of some engines spin for a moment after a call.
 _PAUSE = 0.005
 # Seconds for which requests come to a server, at least.
@@ -233,8 +236,8 @@ def _layers(member: Member) -> list[dict[str, Any]] | str:
 def take_turns(members: Sequence[Member], calls: int, rounds: int) -> None:
     """Rounds of a turn each; every other round in the reverse order, so that drift favours none.
 
-    Each turn begins with a call that is not counted, since the caches hold another's weights; but
-    where a call takes as long as a turn, they do not matter and it would double the time.
+    Each turn begins with calls that are not counted, since the caches hold another's weights and
+    threads sleep; but where a call takes as long as a turn, it would double the time.
     """
     for member in members:
         member.samples = []
@@ -242,7 +245,9 @@ def take_turns(members: Sequence[Member], calls: int, rounds: int) -> None:
     for index in range(rounds):
         for member in members if index % 2 == 0 else reversed(members):
             count = max(least, math.ceil(_TURN_SECONDS / max(member.seconds, 1e-6)))
-            cold = 1 if member.seconds < _TURN_SECONDS else 0
+            cold = 0
+            if member.seconds < _TURN_SECONDS:
+                cold = min(math.ceil(_COLD_SECONDS / max(member.seconds, 1e-6)), _TURN_CALLS)
             _take(member, min(count, max(_TURN_CALLS, least)), warm=cold)
 
 

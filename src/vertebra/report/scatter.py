@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 # Left, bottom, right, top, in pixels.
 Bbox = tuple[float, float, float, float]
-# Pixels that a letter of a name is wide, and a line of it high.
-_LETTER, _LINE = 5.5, 11.0
+# Pixels that a letter of a name is wide, a line of it high, and both away from the dot.
+_LETTER, _LINE, _GAP = 5.5, 9.0, 4.0
 
 
 @dataclass(frozen=True)
@@ -109,18 +109,21 @@ def _plain_ticks(axes: Axes) -> None:
 
 
 def _write_names(axes: Axes, points: Sequence[Point]) -> None:
-    """Beside their dots, each at the first side where it is inside and covers no other name; at
-    none, if there is no such side.
+    """Beside their dots, each at a side where it covers no other name, inside the axes if there is
+    one; at none, if all sides are taken.
     """
     taken: list[Bbox] = []
-    for p in points:
+    for p in dict.fromkeys(points):
         x, y = axes.transData.transform((p.x, p.y))
-        for right, up, box in _sides(x, y, p.name):
-            inside = axes.bbox.x0 <= box[0] and box[2] <= axes.bbox.x1
-            if inside and not any(_overlap(box, other) for other in taken):
-                taken.append(box)
-                _write(axes, p, right, up)
-                break
+        free = [
+            side
+            for side in _sides(x, y, p.name)
+            if not any(_overlap(side[2], other) for other in taken)
+        ]
+        if free:
+            right, up, box = max(free, key=lambda side: _is_inside(side[2], axes))
+            taken.append(box)
+            _write(axes, p, right, up)
 
 
 def _sides(x: float, y: float, name: str) -> Iterator[tuple[bool, bool, Bbox]]:
@@ -128,13 +131,19 @@ def _sides(x: float, y: float, name: str) -> Iterator[tuple[bool, bool, Bbox]]:
     width = _LETTER * len(name)
     for right in (True, False):
         for up in (False, True):
-            left = x if right else x - width
-            low = y if up else y - _LINE
+            left = x + _GAP if right else x - _GAP - width
+            low = y + _GAP if up else y - _GAP - _LINE
             yield right, up, (left, low, left + width, low + _LINE)
 
 
 def _overlap(one: Bbox, other: Bbox) -> bool:
     return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
+
+
+def _is_inside(box: Bbox, axes: Axes) -> bool:
+    left, low, right, high = box
+    wide = axes.bbox.x0 <= left and right <= axes.bbox.x1
+    return bool(wide and axes.bbox.y0 <= low and high <= axes.bbox.y1)
 
 
 def _write(axes: Axes, p: Point, right: bool, up: bool) -> None:
