@@ -180,6 +180,16 @@ def test_commands_ask_under_the_conditions_of_the_question(tmp_path: Path) -> No
         assert words in command
 
 
+def test_only_predictions_that_may_count_are_told(store: Evidence) -> None:
+    told = {
+        engine: [n for n in chosen(store, images=20_000, engines=(engine,)).notes if "predic" in n]
+        for engine in ("openvino", "tensorrt")
+    }
+    assert told["openvino"]
+    assert all("openvino" in note for note in told["openvino"])
+    assert not told["tensorrt"]
+
+
 def test_nothing_is_proposed_that_no_cpu_runs(tmp_path: Path) -> None:
     empty = Evidence(str(tmp_path / "evidence.sqlite"))
     choice = chosen(empty, images=20_000, engines=("onnxruntime",), precisions=("bf16",))

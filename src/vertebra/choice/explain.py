@@ -159,7 +159,7 @@ def noted(facts: Facts, winner: Candidate | None, requirement: Requirement) -> I
     what = "" if requirement.percentile == "p50" else f" up to {requirement.percentile}"
     yield f"{len(measured)} of {len(total)} networks were measured on this machine{what}"
     yield from not_here(requirement)
-    yield from _of_predictions(facts)
+    yield from _of_predictions(facts, requirement)
     if winner is not None:
         yield from _of_cost(winner)
         yield from _of_accuracy(winner, requirement)
@@ -170,13 +170,14 @@ def noted(facts: Facts, winner: Candidate | None, requirement: Requirement) -> I
     yield from _of_hours(facts, winner, requirement)
 
 
-def _of_predictions(facts: Facts) -> Iterator[str]:
+def _of_predictions(facts: Facts, requirement: Requirement) -> Iterator[str]:
     for (engine, precision, layout), model in facts.models.items():
-        yield (
-            f"what was not measured in {engine} {precision} ({layout}) is predicted from "
-            f"{model.networks} networks; such predictions err by {100 * model.error:.0f} % in half "
-            f"of the cases"
-        )
+        if requirement.allows(engine, precision):
+            yield (
+                f"what was not measured in {engine} {precision} ({layout}) is predicted from "
+                f"{model.networks} networks; such predictions err by {100 * model.error:.0f} % in "
+                f"half of the cases"
+            )
 
 
 def _of_target(facts: Facts, requirement: Requirement) -> Iterator[str]:

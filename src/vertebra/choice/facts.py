@@ -195,7 +195,7 @@ def _costed(
 ) -> Iterator[Candidate]:
     """The network in each allowed engine: as measured, else as predicted; else without a cost."""
     settings = {known.setting: known.measurement for known in own}
-    allowed = [s for s in {**dict.fromkeys(models), **settings} if _is_allowed(s, requirement)]
+    allowed = [s for s in {**dict.fromkeys(models), **settings} if requirement.allows(*s[:2])]
     known = False
     for engine, precision, layout in allowed:
         setting = (engine, precision, layout)
@@ -217,13 +217,6 @@ def _costed(
     if not known:
         engines, precisions = requirement.engines or ("eager",), requirement.precisions or ("fp32",)
         yield replace(base, engine=engines[0], precision=precisions[0])
-
-
-def _is_allowed(setting: Setting, requirement: Requirement) -> bool:
-    engine, precision, _ = setting
-    return (requirement.engines is None or engine in requirement.engines) and (
-        requirement.precisions is None or precision in requirement.precisions
-    )
 
 
 def _as_measured(measurement: Measurement, requirement: Requirement) -> Cost:

@@ -117,9 +117,7 @@ def _names(some: Sequence[Cell]) -> str:
 def _setting(requirement: Requirement) -> Setting | None:
     """The first that is allowed and can run here."""
     for engine, precision, layout in _SETTINGS if requirement.device == "cpu" else _ON_A_GPU:
-        allowed = (requirement.engines is None or engine in requirement.engines) and (
-            requirement.precisions is None or precision in requirement.precisions
-        )
+        allowed = requirement.allows(engine, precision)
         setup = Setup(engine, precision, device=requirement.device, threads=requirement.threads)
         if allowed and unavailable(setup) is None:
             return engine, precision, layout

@@ -141,6 +141,12 @@ class Requirement:
                 f"images is the number of all labelled samples"
             )
 
+    def allows(self, engine: str, precision: str) -> bool:
+        """Whether it may be served in them."""
+        return (self.engines is None or engine in self.engines) and (
+            self.precisions is None or precision in self.precisions
+        )
+
     @classmethod
     def of_card(cls, card: DataCard, **others: Any) -> Requirement:
         """The requirement of a dataset: its labelled images and its classes, and what is given.
