@@ -34,7 +34,7 @@ from vertebra.bench.plan import Cell, cells
 from vertebra.bench.statistics import noise_floor, paired_ratio, signed_rank
 
 CALLS = 64
-# Of each process in (1), and seconds of one.
+# Turns that each process has in (1), and seconds of one of theirs.
 TURNS, SECONDS = 8, 0.3
 ENGINES = (
     ("eager", "fp32"),

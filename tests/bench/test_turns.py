@@ -8,9 +8,10 @@ import pytest
 
 from vertebra.bench.group import Member, take_turns
 from vertebra.bench.plan import cells
+from vertebra.bench.wire import Child
 
 
-class Recorded:
+class Recorded(Child):
     """In place of a process: writes down in which order it was asked for how many calls."""
 
     def __init__(self, name: str, log: list[tuple[str, int, int]]) -> None:
@@ -27,7 +28,7 @@ def members(*seconds: float) -> tuple[list[Member], list[tuple[str, int, int]]]:
     log: list[tuple[str, int, int]] = []
     (cell,) = cells(["resnet20"])
     some = [
-        Member(cell, Recorded(name, log), {}, each)  # type: ignore[arg-type]
+        Member(cell, Recorded(name, log), {}, each)
         for name, each in zip("AB", seconds, strict=False)
     ]
     return some, log

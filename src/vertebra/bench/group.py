@@ -244,11 +244,13 @@ def take_turns(members: Sequence[Member], calls: int, rounds: int) -> None:
     least = math.ceil(calls / rounds)
     for index in range(rounds):
         for member in members if index % 2 == 0 else reversed(members):
-            count = max(least, math.ceil(_TURN_SECONDS / max(member.seconds, 1e-6)))
-            cold = 0
-            if member.seconds < _TURN_SECONDS:
-                cold = min(math.ceil(_COLD_SECONDS / max(member.seconds, 1e-6)), _TURN_CALLS)
-            _take(member, min(count, max(_TURN_CALLS, least)), warm=cold)
+            cold = _calls_in(_COLD_SECONDS, member) if member.seconds < _TURN_SECONDS else 0
+            _take(member, max(least, _calls_in(_TURN_SECONDS, member)), warm=cold)
+
+
+def _calls_in(seconds: float, member: Member) -> int:
+    """As many as take so long, up to what a turn has at most."""
+    return min(math.ceil(seconds / max(member.seconds, 1e-6)), _TURN_CALLS)
 
 
 def _take(member: Member, calls: int, warm: int) -> None:

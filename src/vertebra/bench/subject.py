@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from vertebra.core import VertebraError
+from vertebra.machine import can_keep_freed_memory
 from vertebra.runtime import Session, Setup, import_engine, load
 from vertebra.runtime.setup import Shape, checked_shape
 
@@ -30,9 +31,10 @@ _MOST_OFF = {"fp32": 1e-3, "bf16": 0.1, "fp16": 0.1}
 
 def keeps_freed_memory(setup: Setup) -> bool:
     """Whether the process that measures keeps what it frees: of PyTorch, which allocates every map
-    anew, on a CPU. glibc would give large blocks back or not as it happens to lie in memory.
+    anew, on a CPU. glibc would give large blocks back, or not, as its heap happens to lie; other
+    libraries cannot be told.
     """
-    return setup.runs_in_torch and not setup.on_gpu
+    return setup.runs_in_torch and not setup.on_gpu and can_keep_freed_memory()
 
 
 class Subject(Protocol):

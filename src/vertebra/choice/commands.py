@@ -12,12 +12,12 @@ from vertebra.runtime import Setup, unavailable
 TRAINED_BY, TRAINED_IN = 32, "channels_last"
 
 
-def that_runs(requirement: Requirement) -> tuple[str, str] | None:
+def runnable_setting(requirement: Requirement) -> tuple[str, str] | None:
     """Engines and precisions to begin with, each a list as its option takes it; None where this
     machine runs nothing that is allowed. Which of them a GPU runs is not looked at: that would load
     PyTorch.
     """
-    engines, precisions = _begun_with(requirement)
+    engines, precisions = requirement.begun_with
     if requirement.device == "cpu":
         runs = [(e, p) for e in engines for p in precisions if _refusal(e, p) is None]
         if not runs:
@@ -27,18 +27,14 @@ def that_runs(requirement: Requirement) -> tuple[str, str] | None:
     return ",".join(engines), ",".join(precisions)
 
 
-def not_here(requirement: Requirement) -> Iterator[str]:
+def why_nothing_runs(requirement: Requirement) -> Iterator[str]:
     """Why nothing that is allowed can be measured on this machine, where that is so."""
-    if that_runs(requirement) is not None:
+    if runnable_setting(requirement) is not None:
         return
-    engines, precisions = _begun_with(requirement)
+    engines, precisions = requirement.begun_with
     for engine in engines:
         for precision in precisions:
             yield f"{engine} in {precision} cannot run here: {_refusal(engine, precision)}"
-
-
-def _begun_with(requirement: Requirement) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    return requirement.engines or ("eager",), requirement.precisions or ("fp32",)
 
 
 def _refusal(engine: str, precision: str) -> str | None:

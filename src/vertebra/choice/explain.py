@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from vertebra.choice.candidate import Candidate
-from vertebra.choice.commands import not_here
+from vertebra.choice.commands import why_nothing_runs
 from vertebra.choice.decide import may_win
 from vertebra.choice.facts import Facts
 from vertebra.choice.limits import AXES, breaks, shown_value, typed, unknowns
@@ -158,7 +158,7 @@ def noted(facts: Facts, winner: Candidate | None, requirement: Requirement) -> I
     total = {one.model for one in facts.candidates}
     what = "" if requirement.percentile == "p50" else f" up to {requirement.percentile}"
     yield f"{len(measured)} of {len(total)} networks were measured on this machine{what}"
-    yield from not_here(requirement)
+    yield from why_nothing_runs(requirement)
     yield from _of_predictions(facts, requirement)
     if winner is not None:
         yield from _of_cost(winner)

@@ -215,7 +215,7 @@ def _costed(
                 cost_only=cost_only,
             )
     if not known:
-        engines, precisions = requirement.engines or ("eager",), requirement.precisions or ("fp32",)
+        engines, precisions = requirement.begun_with
         yield replace(base, engine=engines[0], precision=precisions[0])
 
 

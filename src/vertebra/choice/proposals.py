@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from vertebra.choice.candidate import Candidate
-from vertebra.choice.commands import bench, bench_steps, in_turn, that_runs
+from vertebra.choice.commands import bench, bench_steps, in_turn, runnable_setting
 from vertebra.choice.explain import by_merit, perhaps_better
 from vertebra.choice.facts import Facts
 from vertebra.choice.limits import breaks
@@ -25,7 +25,7 @@ def proposed(
         cheapest = sorted(ranked, key=lambda one: one.gmacs)
         names = [one.model for one in cheapest[:_RUNS]]
         if names and not any(one.is_measured for one in ranked):
-            setting = that_runs(requirement)
+            setting = runnable_setting(requirement)
             if setting is not None:
                 yield bench(requirement, names, setting)
     if winner is not None:

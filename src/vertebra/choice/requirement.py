@@ -147,6 +147,11 @@ class Requirement:
             self.precisions is None or precision in self.precisions
         )
 
+    @property
+    def begun_with(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Engines and precisions that are tried first: what is allowed, or what needs nothing."""
+        return self.engines or ("eager",), self.precisions or ("fp32",)
+
     @classmethod
     def of_card(cls, card: DataCard, **others: Any) -> Requirement:
         """The requirement of a dataset: its labelled images and its classes, and what is given.

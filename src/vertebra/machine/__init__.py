@@ -1,7 +1,11 @@
 """This machine: what it is, what of it we may use, and the one loop that times a call."""
 
 from vertebra.machine.description import Machine, describe, usable_cores
-from vertebra.machine.memory import give_back_freed_memory, keep_freed_memory
+from vertebra.machine.memory import (
+    can_keep_freed_memory,
+    give_back_freed_memory,
+    keep_freed_memory,
+)
 from vertebra.machine.roofline import Roofline, measure_roofline
 from vertebra.machine.timing import Timing, percentile, time_call, time_calls
 
@@ -9,6 +13,7 @@ __all__ = [
     "Machine",
     "Roofline",
     "Timing",
+    "can_keep_freed_memory",
     "describe",
     "give_back_freed_memory",
     "keep_freed_memory",

@@ -3,9 +3,15 @@
 import ctypes
 import gc
 import sys
+from collections.abc import Callable
 
 # Parameters of mallopt in glibc's malloc.h.
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+
+
+def can_keep_freed_memory() -> bool:
+    """Whether :func:`keep_freed_memory` takes effect here."""
+    return _mallopt() is not None
 
 
 def keep_freed_memory() -> bool:
@@ -18,9 +24,7 @@ def keep_freed_memory() -> bool:
     Returns:
         Whether it took effect.
     """
-    if not sys.platform.startswith("linux"):
-        return False
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    mallopt = _mallopt()
     if mallopt is None:
         return False
     return bool(mallopt(_M_MMAP_THRESHOLD, 1 << 30) and mallopt(_M_TRIM_THRESHOLD, (1 << 31) - 1))
@@ -40,3 +44,10 @@ def give_back_freed_memory() -> bool:
     gc.collect()
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     return trim is not None and bool(trim(0))
+
+
+def _mallopt() -> Callable[[int, int], int] | None:
+    """glibc's switch; None where the C library is another one."""
+    if not sys.platform.startswith("linux"):
+        return None
+    return getattr(ctypes.CDLL(None), "mallopt", None)

@@ -142,8 +142,8 @@ def _overlap(one: Bbox, other: Bbox) -> bool:
 
 def _is_inside(box: Bbox, axes: Axes) -> bool:
     left, low, right, high = box
-    wide = axes.bbox.x0 <= left and right <= axes.bbox.x1
-    return bool(wide and axes.bbox.y0 <= low and high <= axes.bbox.y1)
+    across = axes.bbox.x0 <= left and right <= axes.bbox.x1
+    return bool(across and axes.bbox.y0 <= low and high <= axes.bbox.y1)
 
 
 def _write(axes: Axes, p: Point, right: bool, up: bool) -> None:
