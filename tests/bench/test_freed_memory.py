@@ -34,7 +34,8 @@ def test_then_a_call_takes_no_new_pages() -> None:
     with group.opened():
         (member,) = group.members
         calls = 20
+        # A heap may still grow a little; what is given back costs thousands of pages a call.
         pages = _faults(member.child.pid) if GLIBC else 0
         assert len(member.child.ask("time", 120, calls=calls, warm=0)["samples"]) == calls
         if GLIBC:
-            assert _faults(member.child.pid) - pages < 10 * calls
+            assert _faults(member.child.pid) - pages < 100 * calls
