@@ -8,7 +8,7 @@ STAMP := .venv/.installed
 
 help:
 	@echo "make setup      create .venv and install everything into it"
-	@echo "make demo       train a ResNet-20 on real handwritten digits (about a minute)"
+	@echo "make demo       train a ResNet-20 on real handwritten digits (a minute or two)"
 	@echo "make test       every check and every test"
 	@echo "make test-all   the same with the largest networks and every network by numbers (an hour)"
 	@echo "make check      lint, format, types, direction of imports"
