@@ -28,10 +28,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol, Self
 
-from vertebra.bench.group import ROUNDS, Group, Member, take_turns
+from vertebra.bench.group import Group
 from vertebra.bench.measuring import WORST_FLOOR, Floor
 from vertebra.bench.plan import Cell, cells
 from vertebra.bench.statistics import noise_floor, paired_ratio, signed_rank
+from vertebra.bench.workloads import ROUNDS, Member, take_turns
 
 CALLS = 64
 # Turns that each process has in (1), and seconds of one of theirs.

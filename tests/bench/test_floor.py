@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from vertebra.bench.group import MORE_ROUNDS, ROUNDS
 from vertebra.bench.measuring import Floor
 from vertebra.bench.statistics import Ratio
+from vertebra.bench.workloads import MORE_ROUNDS, ROUNDS
 
 
 class Noisy:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -12,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from vertebra.bench import cells, measure, run
+from vertebra.bench import cells, grouping, measure, run
 from vertebra.bench.compare import compare
+from vertebra.bench.measuring import _lacks
 from vertebra.core import VertebraError
 from vertebra.evidence import Evidence
 from vertebra.machine import describe
@@ -110,6 +112,29 @@ def test_int8_on_random_images_is_marked_and_other_workloads_run(store: Evidence
     assert step.p50 > 1.5 * forward.p50
 
 
+def test_offline_several_calls_are_under_way_where_the_engine_can(
+    store: Evidence, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two streams of a thread each answer more than one stream of two threads."""
+    monkeypatch.setattr("vertebra.bench.workloads._AT_ONCE_SECONDS", 0.1)
+    by_workload = {
+        workload: measure(
+            ["resnet20"], ["openvino", "onnxruntime"], evidence=store, workload=workload
+        )
+        for workload in ("stream", "offline")
+    }
+    openvino, onnxruntime = by_workload["offline"]
+    assert openvino.conditions.options["hint"] == "throughput"
+    assert by_workload["stream"][0].conditions.options["hint"] == "latency"
+    assert openvino.images_per_second > 0.9 * by_workload["stream"][0].images_per_second
+    assert openvino.extra["turns"] == onnxruntime.extra["turns"]
+    for m in (openvino, onnxruntime):
+        assert m.images_per_second == pytest.approx(1 / m.p50, rel=0.3)
+        # Of each call its share of a turn.
+        assert len(set(m.samples)) <= m.extra["rounds"]
+        assert len(m.samples) >= 64
+
+
 def test_layers_are_told_by_each_engine_s_own_profiler(store: Evidence) -> None:
     wanted = cells(["resnet20"], ENGINES, threads=1)
     outcome = run(wanted, store, by_layer=True)
@@ -168,9 +193,9 @@ def test_a_bench_that_is_killed_goes_on_where_it_was(tmp_path: Path) -> None:
     place = tmp_path / "evidence.sqlite"
     program = (
         "from vertebra.bench import cells, run, measure as m\n"
-        "import vertebra.bench.measuring as measuring\n"
+        "from vertebra.bench import grouping, measuring\n"
         "from vertebra.evidence import Evidence\n"
-        "measuring.WORST_FLOOR, measuring._TOGETHER = 1e9, 1\n"
+        "measuring.WORST_FLOOR, grouping._TOGETHER = 1e9, 1\n"
         f"store = Evidence({str(place)!r})\n"
         "names = ['resnet20', 'plain20', 'resnet32']\n"
         "run(cells(names, ['onnxruntime'], threads=1), store, tell=print)\n"
@@ -267,3 +292,53 @@ def test_a_disturbed_group_is_measured_again_and_says_so_if_it_still_is(
     assert sum(text.startswith("noise floor") for text in told) == 2
     loud = run(wanted, store, force=True)
     assert loud.measurements[0].warnings == ("c",)
+    # Else a suite on a busy machine would begin at its beginning each time.
+    told.clear()
+    again = run(wanted, store, tell=told.append)
+    assert [m.measured_at for m in again.known] == [loud.measurements[0].measured_at]
+    assert "1 known already, 0 to measure; 1 were disturbed, --force measures again" in told
+    old = replace(loud.measurements[0], measured_at="2026-01-01T00:00:00+00:00")
+    assert _lacks(old, 64, by_layer=False)
+    assert not _lacks(replace(old, warnings=()), 64, by_layer=False)
+
+
+def test_what_was_measured_before_the_noise_rose_is_kept(
+    store: Evidence, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vertebra.bench.disturbance.warnings", lambda _a, _b: ("others",))
+    monkeypatch.setattr("vertebra.bench.disturbance.now", lambda: ())
+    noise = iter((0.01, 2.0))
+    monkeypatch.setattr("vertebra.bench.measuring.WORST_FLOOR", 0.05)
+    monkeypatch.setattr("vertebra.bench.measuring.Floor.of", lambda _self, _group: next(noise))
+    outcome = run(cells(["resnet20"], ["onnxruntime"], threads=1), store, force=True)
+    assert [m.warnings for m in outcome.measurements] == [("others",)]
+    assert not outcome.unmeasurable
+
+
+def test_what_the_store_does_not_take_is_not_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VERTEBRA_HOME", str(tmp_path / "home"))
+    place = tmp_path / "folder"
+    place.mkdir()
+    store = Evidence(str(place / "evidence.sqlite"))
+    assert store.measurements() == []
+
+    def full(*_: object) -> int:
+        raise VertebraError("the disk is full")
+
+    monkeypatch.setattr(Evidence, "add", full)
+    with pytest.raises(VertebraError, match=r"the disk is full; .* evidence import") as error:
+        measure(["resnet20"], ["onnxruntime"], threads=1, evidence=store)
+    path = Path(str(error.value).rpartition(" ")[2])
+    assert store.import_(json.loads(path.read_text())) == (1, 0)
+    assert [m.model for m in store.measurements()] == ["resnet20"]
+
+
+def test_memory_that_training_and_batches_take_is_counted() -> None:
+    """ResNet-18's step of 32 images in bf16 takes 1.5 GB (docs/benchmarks.md), one image 0.7."""
+    (one,), (step,) = cells(["resnet18"]), cells(["resnet18"], batches=[32], workload="train")
+    assert grouping._need(one) < 1.0e9
+    assert 1.5e9 < grouping._need(step) < 3e9
+    (large,) = cells(["resnet50"], batches=[64])
+    assert grouping._need(large) > 2 * grouping._need(cells(["resnet50"])[0])

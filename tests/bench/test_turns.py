@@ -6,19 +6,21 @@ from typing import Any
 
 import pytest
 
-from vertebra.bench.group import Member, take_turns
 from vertebra.bench.plan import cells
 from vertebra.bench.wire import Child
+from vertebra.bench.workloads import Member, give_at_once, take_turns
 
 
 class Recorded(Child):
     """In place of a process: writes down in which order it was asked for how many calls."""
 
+    order = "time"
+
     def __init__(self, name: str, log: list[tuple[str, int, int]]) -> None:
         self._name, self._log = name, log
 
     def ask(self, order: str, timeout: float, **rest: Any) -> dict[str, Any]:
-        assert order == "time"
+        assert order == self.order
         assert timeout > 600
         self._log.append((self._name, rest["calls"], rest["warm"]))
         return {"samples": [1.0] * rest["calls"]}
@@ -56,3 +58,11 @@ def test_a_turn_is_warmed_up(seconds: float, calls: int, warm: int) -> None:
     some, log = members(seconds)
     take_turns(some, 64, 16)
     assert set(log) == {("A", calls, warm)}
+
+
+def test_what_is_given_at_once_takes_turns_of_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Recorded, "order", "time_all")
+    some, log = members(0.01, 2.0)
+    give_at_once(some, 64, 16)
+    assert log[:4] == [("A", 100, 5), ("B", 4, 1), ("B", 4, 1), ("A", 100, 5)]
+    assert len(log) == 32

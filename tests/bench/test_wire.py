@@ -9,7 +9,7 @@ import psutil
 import pytest
 
 from vertebra.bench.wire import Child, WorkerError
-from vertebra.runtime import REDUCES_FP32
+from vertebra.runtime import KEEPS_FP32
 
 BAD = """
 import os, signal, sys, time
@@ -45,10 +45,12 @@ def test_what_would_change_the_precision_is_kept_from_it(
     child: Child, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ONEDNN_DEFAULT_FPMATH_MODE", "BF16")
-    with Child("bad_child", 1) as told, Child("bad_child", 1, REDUCES_FP32) as kept:
+    with Child("bad_child", 1) as told, Child("bad_child", 1, KEEPS_FP32) as kept:
         name = "ONEDNN_DEFAULT_FPMATH_MODE"
         assert told.ask("environment", 30, name=name) == {"is": "BF16"}
         assert kept.ask("environment", 30, name=name) == {"is": None}
+        # TensorRT would round to TF32 by itself.
+        assert kept.ask("environment", 30, name="NVIDIA_TF32_OVERRIDE") == {"is": "0"}
 
 
 def test_it_answers_and_what_libraries_print_is_no_answer(child: Child) -> None:

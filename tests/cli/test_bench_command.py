@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,11 +15,12 @@ NET = ("resnet20", "--threads", "1")
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _home(tmp_path_factory: pytest.TempPathFactory) -> None:
-    patch = pytest.MonkeyPatch()
-    patch.setenv("VERTEBRA_HOME", str(tmp_path_factory.mktemp("home")))
-    patch.delenv("VERTEBRA_EVIDENCE", raising=False)
-    patch.setattr("vertebra.bench.measuring.WORST_FLOOR", 1e9)
+def _home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VERTEBRA_HOME", str(tmp_path_factory.mktemp("home")))
+        patch.delenv("VERTEBRA_EVIDENCE", raising=False)
+        patch.setattr("vertebra.bench.measuring.WORST_FLOOR", 1e9)
+        yield
 
 
 def test_a_bench_is_a_table_then_json_of_the_same_then_a_page(tmp_path: Path) -> None:

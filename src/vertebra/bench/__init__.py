@@ -8,7 +8,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from vertebra.bench.measuring import Floor, Outcome, groups, measure, run
+    from vertebra.bench.grouping import groups
+    from vertebra.bench.measuring import Floor, Outcome, measure, run
     from vertebra.bench.plan import WORKLOADS, Cell, cells
     from vertebra.bench.statistics import LEAST_CALLS, Estimate, Ratio
 
@@ -21,7 +22,7 @@ _WHERE = {
     "Outcome": "measuring",
     "Ratio": "statistics",
     "cells": "plan",
-    "groups": "measuring",
+    "groups": "grouping",
     "measure": "measuring",
     "run": "measuring",
 }

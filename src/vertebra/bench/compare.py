@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from vertebra.bench.names import name
 from vertebra.bench.statistics import Ratio, paired_ratio, rounds_of, separate_ratio
 from vertebra.core import VertebraError
 from vertebra.evidence import Measurement
@@ -29,6 +30,12 @@ class Compared:
         """Whether the two were measured on different machines."""
         return self.before.conditions.machine != self.after.conditions.machine
 
+    @property
+    def other_options(self) -> list[str]:
+        """What the engine was asked for in one of them only, or otherwise."""
+        one, other = self.before.conditions.options, self.after.conditions.options
+        return sorted(what for what in {*one, *other} if one.get(what) != other.get(what))
+
     def to_dict(self) -> dict[str, Any]:
         """Plain data."""
         return {
@@ -40,6 +47,7 @@ class Compared:
             "floor": self.ratio.floor,
             "differs": self.ratio.differs,
             "other_machine": self.other_machine,
+            "other_options": self.other_options,
         }
 
 
@@ -84,14 +92,6 @@ def compare(
     return both, lonely
 
 
-def name(measurement: Measurement) -> str:
-    """ "resnet50 openvino bf16 x1", as a person names it."""
-    c = measurement.conditions
-    layout = " channels_last" if c.layout == "channels_last" else ""
-    workload = "" if c.workload == "stream" else f" {c.workload}"
-    return f"{measurement.model} {c.engine} {c.precision}{layout} x{c.batch}{workload}"
-
-
 def ratio(before: Measurement, after: Measurement) -> Ratio:
     """The time of ``after`` over that of ``before``: round by round where they took turns, so that
     what drifted drops out.
@@ -108,7 +108,9 @@ def _rounds(measurement: Measurement) -> list[float]:
 
 
 def _identity(measurement: Measurement) -> tuple[object, ...]:
-    """What makes two the same question; versions and machines may differ, that is what is asked."""
+    """What makes two the same question; versions, options of the engine and machines may differ,
+    that is what is asked; a server's rate is part of the question.
+    """
     c: Mapping[str, Any] = vars(measurement.conditions)
     fields = ("input_shape", "workload", "engine", "layout", "precision", "threads", "device")
-    return (measurement.model, *(c[field] for field in fields))
+    return (measurement.model, c["options"].get("rate"), *(c[field] for field in fields))

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psutil
 
 # Shares of the time of all cores above which a measurement says so.
 _BUSY, _STOLEN = 0.10, 0.02
+_WORKING = ("user", "system", "nice", "irq", "softirq")
 
 
 @dataclass(frozen=True)
 class Reading:
-    """Seconds since the start: of every core together, and what throttled this control group."""
+    """Seconds since the start: of the cores that this process may use together, and what throttled
+    its control group.
+    """
 
     at: float
     working: float
@@ -26,12 +31,11 @@ class Reading:
 
 def read(pids: tuple[int, ...] = ()) -> Reading:
     """The counters now; ``own`` is the time of this process and of the processes ``pids``."""
-    times = psutil.cpu_times()
-    working = times.user + times.system + getattr(times, "nice", 0.0)
+    cores = _cores()
     return Reading(
         at=time.perf_counter(),
-        working=working + getattr(times, "irq", 0.0) + getattr(times, "softirq", 0.0),
-        stolen=getattr(times, "steal", 0.0),
+        working=sum(getattr(core, kind, 0.0) for core in cores for kind in _WORKING),
+        stolen=sum(getattr(core, "steal", 0.0) for core in cores),
         own=sum(_seconds(pid) for pid in (psutil.Process().pid, *pids)),
         throttled=_throttled_periods(),
         too_hot=_thermal_events(),
@@ -47,7 +51,7 @@ def now(seconds: float = 0.5) -> tuple[str, ...]:
 
 def warnings(before: Reading, after: Reading, cores: int | None = None) -> tuple[str, ...]:
     """What disturbed the time between two readings, in words."""
-    capacity = (after.at - before.at) * (cores or psutil.cpu_count() or 1)
+    capacity = (after.at - before.at) * (cores or len(_cores()))
     if capacity <= 0:
         return ()
     others = (after.working - before.working - (after.own - before.own)) / capacity
@@ -62,6 +66,16 @@ def warnings(before: Reading, after: Reading, cores: int | None = None) -> tuple
     if after.too_hot > before.too_hot:
         found.append("the CPU throttled itself for heat")
     return tuple(found)
+
+
+def _cores() -> list[Any]:
+    """The times of each core that this process may use: on a machine of many, what its neighbours
+    do on the others does not disturb it.
+    """
+    times = psutil.cpu_times(percpu=True)
+    allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(len(times))
+    # Cores are numbered with gaps where some are switched off, and then are not told apart.
+    return [times[core] for core in allowed] if max(allowed) < len(times) else times
 
 
 def _seconds(pid: int) -> float:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import secrets
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,56 +16,15 @@ from vertebra.bench.listed import CATALOGUE
 from vertebra.bench.plan import Cell
 from vertebra.bench.statistics import Ratio, median_interval, paired_ratio
 from vertebra.bench.wire import Child, WorkerError
+from vertebra.bench.workloads import ROUNDS, WORK, Member, MemberError, take_turns, takes_turns
 from vertebra.evidence import Measurement
 from vertebra.machine import Machine, percentile
-from vertebra.runtime import REDUCES_FP32
+from vertebra.runtime import KEEPS_FP32
 
-Tell = Callable[[str], None]
-
-# Rounds of turns; each gives one median, and sixteen of them a narrow interval; where the machine
-# is noisy, four times as many halve it.
-ROUNDS, MORE_ROUNDS = 16, 64
-# Seconds of calls in one turn at least, up to so many calls.
-_TURN_SECONDS, _TURN_CALLS = 0.2, 64
-# Seconds of calls that begin a turn and are not counted: ONNX Runtime's first four take up to twice
-# as long, OpenVINO's first five a little longer, PyTorch's first one (docs/decisions/0018).
-_COLD_SECONDS = 0.05
-# Seconds between two turns: the threads of some engines spin for a moment after a call.
-_PAUSE = 0.005
-# Seconds for which requests come to a server, at least.
-_SERVED_SECONDS = 5.0
+# Of warming up, at most.
 _WARM_SECONDS = 5.0
 # Compiling or quantising a large network on few cores takes minutes.
 _PATIENCE = 1800.0
-
-
-@dataclass
-class Member:
-    """One cell of a group while its process lives."""
-
-    cell: Cell
-    child: Child
-    loaded: dict[str, Any]
-    seconds: float
-    samples: list[float] = field(default_factory=list)
-    extra: dict[str, Any] = field(default_factory=dict)
-    memory: int = 0
-
-    def keep(self, taken: Mapping[str, int | None]) -> None:
-        """What it took at most: of the GPU where it ran on one, and of the host besides."""
-        on_gpus, on_host = taken["gpus"], taken["host"]
-        self.memory = on_host or 0
-        if on_gpus is not None:
-            self.memory = on_gpus
-            self.extra["host_memory"] = on_host
-
-
-class MemberError(WorkerError):
-    """One of a group failed while it was asked in turn."""
-
-    def __init__(self, member: Member, reason: str) -> None:
-        super().__init__(reason)
-        self.member = member
 
 
 class Group:
@@ -157,7 +114,7 @@ class Group:
             pids = tuple(member.child.pid for member in self.members)
             before = disturbance.read(pids)
             try:
-                _WORK[self._cells[0].workload](self.members, self._calls, self.rounds)
+                WORK[self._cells[0].workload](self.members, self._calls, self.rounds)
             except MemberError as error:
                 self._drop(error.member, error)
                 continue
@@ -209,7 +166,7 @@ class Group:
         Raises:
             WorkerError: it cannot be loaded or called.
         """
-        child = stack.enter_context(Child(self._worker, cell.setup.thread_count, REDUCES_FP32))
+        child = stack.enter_context(Child(self._worker, cell.setup.thread_count, KEEPS_FP32))
         try:
             loaded = child.ask("load", _PATIENCE, **spec)
             warm = child.ask("settle", _PATIENCE, seconds=_WARM_SECONDS)
@@ -219,11 +176,6 @@ class Group:
         return Member(cell, child, {**loaded, "spec": spec}, warm["seconds"])
 
 
-def takes_turns(cell: Cell) -> bool:
-    """Whether members of this workload are asked in turn, round by round."""
-    return _WORK[cell.workload] is take_turns
-
-
 def _layers(member: Member) -> list[dict[str, Any]] | str:
     """Time by layer, or why it is not told: the times of the whole are kept all the same."""
     try:
@@ -231,70 +183,6 @@ def _layers(member: Member) -> list[dict[str, Any]] | str:
     except WorkerError as error:
         return str(error)
     return layers
-
-
-def take_turns(members: Sequence[Member], calls: int, rounds: int) -> None:
-    """Rounds of a turn each; every other round in the reverse order, so that drift favours none.
-
-    Each turn begins with calls that are not counted, since the caches hold another's weights and
-    threads sleep; but where a call takes as long as a turn, it would double the time.
-    """
-    for member in members:
-        member.samples = []
-    least = math.ceil(calls / rounds)
-    for index in range(rounds):
-        for member in members if index % 2 == 0 else reversed(members):
-            cold = _calls_in(_COLD_SECONDS, member) if member.seconds < _TURN_SECONDS else 0
-            _take(member, max(least, _calls_in(_TURN_SECONDS, member)), warm=cold)
-
-
-def _calls_in(seconds: float, member: Member) -> int:
-    """As many as take so long, up to what a turn has at most."""
-    return min(math.ceil(seconds / max(member.seconds, 1e-6)), _TURN_CALLS)
-
-
-def _take(member: Member, calls: int, warm: int) -> None:
-    patience = 600 + 100 * calls * member.seconds
-    member.samples += _asked(member, "time", patience, calls=calls, warm=warm)["samples"]
-    time.sleep(_PAUSE)
-
-
-def _asked(member: Member, order: str, patience: float, **rest: Any) -> dict[str, Any]:
-    try:
-        return member.child.ask(order, patience, **rest)
-    except WorkerError as error:
-        raise MemberError(member, str(error)) from error
-
-
-def _in_one_go(members: Sequence[Member], calls: int, rounds: int) -> None:
-    """All calls of one, then all of the next: what is waiting is worked off without a pause."""
-    for member in members:
-        _take(member, rounds * math.ceil(calls / rounds), warm=2)
-
-
-def _as_servers(members: Sequence[Member], calls: int, rounds: int) -> None:
-    """Each in turn a server; the same arrivals for all.
-
-    For some seconds at least: a queue that builds up does so over many requests.
-    """
-    for member in members:
-        rate = float(member.cell.options["rate"])
-        # Of more than it can answer no more than show that: each takes as long as a call.
-        coming = min(rate, 2 / max(member.seconds, 1e-6))
-        requests = rounds * math.ceil(max(calls, coming * _SERVED_SECONDS) / rounds)
-        patience = 600 + 10 * requests * (member.seconds + 1 / rate)
-        answer = _asked(member, "serve", patience, rate=rate, requests=requests, seed=0)
-        member.samples += answer["samples"]
-        member.extra["busy"] = answer["busy"]
-        member.extra["seconds"] = answer["seconds"]
-
-
-_WORK: dict[str, Callable[[Sequence[Member], int, int], None]] = {
-    "stream": take_turns,
-    "train": take_turns,
-    "offline": _in_one_go,
-    "server": _as_servers,
-}
 
 
 def _measurement(

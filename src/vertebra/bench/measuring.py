@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-import itertools
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
-import psutil
-
 from vertebra.bench import disturbance
-from vertebra.bench.group import MORE_ROUNDS, ROUNDS, Group
+from vertebra.bench.group import Group
+from vertebra.bench.grouping import groups
+from vertebra.bench.keeping import keep
 from vertebra.bench.plan import Cell, cells, unsuited
 from vertebra.bench.statistics import LEAST_CALLS, Ratio, noise_floor
+from vertebra.bench.workloads import MORE_ROUNDS, ROUNDS
 from vertebra.core import VertebraError, unknown
 from vertebra.evidence import Evidence, Measurement
+from vertebra.evidence.checks import moment
 from vertebra.machine import Machine, describe
 from vertebra.runtime import unavailable
-from vertebra.zoo import get
 
 Tell = Callable[[str], None]
 
@@ -27,10 +28,10 @@ Tell = Callable[[str], None]
 WORST_FLOOR = 0.05
 # Seconds for which a floor is taken to hold, and tries to measure undisturbed.
 _FLOOR_HOLDS, _TRIES = 600.0, 3
+# For which something that was disturbed in all tries counts as known.
+_LATELY = timedelta(days=1)
 # Rounds in which the floor is looked for, one after the other.
 _TRIES_OF_ROUNDS = (ROUNDS, MORE_ROUNDS, MORE_ROUNDS)
-# Processes alive at a time, and what one takes beside its network, in bytes.
-_TOGETHER, _PROCESS = 8, 700 * 2**20
 
 
 @dataclass
@@ -84,7 +85,7 @@ def measure(
     )
     store = evidence or Evidence()
     outcome = run(wanted, store, force=force)
-    if outcome.unmeasurable and not outcome.measurements:
+    if outcome.unmeasurable and not (outcome.measurements or outcome.known):
         raise VertebraError(outcome.unmeasurable[0][1], exit_code=1)
     for cell, why_not in (*outcome.unavailable, *outcome.unmeasurable):
         warnings.warn(f"{cell}: {why_not}", stacklevel=2)
@@ -118,7 +119,7 @@ def run(
     calls = LEAST_CALLS[highest]
     pending = list(_pending(wanted, store, machine, force, by_layer, outcome, calls))
     if outcome.known:
-        tell(f"{len(outcome.known)} known already, {len(pending)} to measure")
+        tell(f"{len(outcome.known)} known already, {len(pending)} to measure{_of_these(outcome)}")
     if pending:
         for text in disturbance.now():
             tell(f"warning: this machine is busy: {text}")
@@ -129,7 +130,7 @@ def run(
         group = Group(some, calls, by_layer)
         with group.opened():
             found, noise = _undisturbed(group, floor, machine, tell)
-        store.add(found, machine)
+        keep(found, machine, store)
         outcome.measurements += found
         outcome.unavailable += group.failed
         if not found:
@@ -144,13 +145,13 @@ def _undisturbed(
     """The measurements of an open group, none where the machine is too noisy; and its noise.
 
     A group that something disturbed is measured again, with a floor of its own time; what still was
-    disturbed then says so.
+    disturbed then says so, and so does the last that was measured before it became too noisy.
     """
     found: Sequence[Measurement] = ()
     for _ in range(_TRIES):
         noise = floor.of(group)
         if noise is None or noise > WORST_FLOOR:
-            return (), noise
+            return found, noise
         found = group.measure(machine, noise)
         disturbed = dict.fromkeys(w for m in found for w in m.warnings)
         if not disturbed:
@@ -183,56 +184,19 @@ def _pending(
 
 
 def _lacks(known: Measurement, calls: int, by_layer: bool) -> bool:
-    """Whether a measurement does not answer the question: too few calls, disturbed, no layers."""
-    few = len(known.samples) < calls
-    return few or bool(known.warnings) or (by_layer and "layers" not in known.extra)
+    """Whether a measurement does not answer the question: too few calls, no layers, disturbed.
 
-
-def groups(pending: Sequence[Cell]) -> Iterator[list[Cell]]:
-    """Cells in their order, as many together as memory holds; those of one network if they can be,
-    which are exported once then and compared side by side.
+    What was disturbed lately was tried several times then: else a suite on a busy machine would
+    begin at its beginning each time.
     """
-    # A container may have less than the machine; the process that writes files is one more.
-    available = min(psutil.virtual_memory().available, describe().memory)
-    budget = 0.6 * available - _PROCESS
-    group: list[Cell] = []
-    taken = 0.0
-    for some in _blocks(pending, budget):
-        need = sum(_need(cell) for cell in some)
-        fits = len(group) + len(some) <= _TOGETHER and taken + need <= budget
-        if group and not (fits and group[0].workload == some[0].workload):
-            yield group
-            group, taken = [], 0.0
-        group += some
-        taken += need
-    if group:
-        yield group
+    few = len(known.samples) < calls
+    late = datetime.now(UTC) - moment(known.measured_at) > _LATELY
+    return few or (bool(known.warnings) and late) or (by_layer and "layers" not in known.extra)
 
 
-def _blocks(pending: Sequence[Cell], budget: float) -> Iterator[list[Cell]]:
-    """Cells of one network and input, no more than can be together."""
-    for _, of_one in itertools.groupby(pending, key=lambda c: (c.target, c.input_shape)):
-        block: list[Cell] = []
-        for cell in of_one:
-            taken = sum(_need(one) for one in block)
-            if block and (len(block) == _TOGETHER or taken + _need(cell) > budget):
-                yield block
-                block = []
-            block.append(cell)
-        yield block
-
-
-def _need(cell: Cell) -> float:
-    """Bytes that its process may take: weights, a copy of them, activations."""
-    return _PROCESS + 12.0 * _parameters(cell.target)
-
-
-def _parameters(target: str) -> int:
-    """As many as the catalogue says, or as a large network has."""
-    try:
-        return get(target).params
-    except VertebraError:
-        return 100_000_000
+def _of_these(outcome: Outcome) -> str:
+    disturbed = sum(bool(known.warnings) for known in outcome.known)
+    return f"; {disturbed} were disturbed, --force measures again" if disturbed else ""
 
 
 def _too_noisy(noise: float | None) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from vertebra.bench import disturbance
 from vertebra.bench.compare import ratio
 from vertebra.bench.listed import listed_at_own_size
+from vertebra.bench.serving import is_overloaded
 from vertebra.evidence import Measurement
 from vertebra.machine import Roofline, measure_roofline
 from vertebra.report import Page, Point, gains_plot, roofline_plot, scatter_plot, size, sortable
@@ -155,6 +156,7 @@ def _cells(m: Measurement) -> list[tuple[str, float | str | None]]:
     c, entry = m.conditions, listed_at_own_size(m)
     kind = c.engine + (" channels_last" if c.layout == "channels_last" else "")
     kind += "" if c.workload == "stream" else f" {c.workload}"
+    kind += " (overloaded)" if is_overloaded(m) else ""
     top1 = entry.best.top1 if entry and entry.best else None
     ms = functools.partial("{:.2f}".format)
     return [

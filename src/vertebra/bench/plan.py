@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from vertebra.bench.names import cell_name
 from vertebra.bench.subject import OPTIMIZER, keeps_freed_memory
 from vertebra.core import VertebraError, unknown
 from vertebra.evidence import Conditions
@@ -37,10 +38,10 @@ class Cell:
 
     def __str__(self) -> str:
         """As told to the user."""
-        setup = self.setup
-        layout = " channels_last" if setup.layout == "channels_last" else ""
-        kind = "" if self.workload == "stream" else f" {self.workload}"
-        return f"{self.target} {setup.engine} {setup.precision}{layout} x{self.batch}{kind}"
+        s, rate = self.setup, self.options.get("rate")
+        return cell_name(
+            self.target, s.engine, s.precision, s.layout, self.batch, self.workload, rate
+        )
 
     @property
     def batch(self) -> int:
@@ -50,9 +51,6 @@ class Cell:
     def conditions(self, machine: Machine) -> Conditions:
         """What its measurement will hold for."""
         setup = self.setup
-        own = {"optimizer": OPTIMIZER} if self.workload == "train" else {}
-        if keeps_freed_memory(setup):
-            own["freed_memory"] = "kept"
         return Conditions(
             fingerprint=self.fingerprint,
             input_shape=self.input_shape,
@@ -64,7 +62,7 @@ class Cell:
             threads=setup.thread_count,
             device=setup.device,
             machine=machine.fingerprint,
-            options={**options(setup), **own, **self.options},
+            options={**asked_for(setup, self.workload), **self.options},
         )
 
     def spec(self, folder: str, artifact: str | None) -> dict[str, Any]:
@@ -108,12 +106,22 @@ def cells(
                 if len(layouts) == 1:
                     raise VertebraError(f"{engine} takes no layout; it is for eager and compile")
                 continue
-            setup = Setup(engine, precision, layout, threads, device)
+            setup = Setup(engine, precision, layout, threads, device, workload == "offline")
             own = {"rate": f"{rate:g}"} if rate else {}
             cell = Cell(target, fingerprint, (batch, *size), setup, workload, own, catalogue)
             if cell not in found:  # an engine may have been named twice
                 found.append(cell)
     return found
+
+
+def asked_for(setup: Setup, workload: str) -> dict[str, str]:
+    """What a measurement would be made with now, by name in words; a server's rate comes to it."""
+    asked = options(setup)
+    if workload == "train":
+        asked["optimizer"] = OPTIMIZER
+    if keeps_freed_memory(setup):
+        asked["freed_memory"] = "kept"
+    return asked
 
 
 def unsuited(cell: Cell) -> str | None:

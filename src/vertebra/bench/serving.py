@@ -10,9 +10,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vertebra.core import rng
+
+if TYPE_CHECKING:
+    from vertebra.evidence import Measurement
+
+# Share of the time that a server works above which it does not keep up.
+_OVERLOADED = 0.97
 
 
 @dataclass(frozen=True)
@@ -56,3 +62,8 @@ def serve(
         samples.append(end - begun - moment)
     total = now() - begun
     return Served(tuple(samples), working / total, total)
+
+
+def is_overloaded(measurement: Measurement) -> bool:
+    """Whether requests waited ever longer, so that its times say how long it was asked."""
+    return float(measurement.extra.get("busy", 0.0)) > _OVERLOADED

@@ -46,6 +46,9 @@ class Subject(Protocol):
     def call(self) -> object:
         """Once, until the result is there."""
 
+    def call_all(self, calls: int) -> None:
+        """So often, until all results are there."""
+
     def parity(self) -> float | None:
         """The largest difference from PyTorch in float32 over its largest output."""
 
@@ -99,6 +102,10 @@ class Forward:
     def call(self) -> object:
         """One forward pass."""
         return self.session.run(self._prepared)
+
+    def call_all(self, calls: int) -> None:
+        """See :class:`Subject`."""
+        self.session.run_all(self._prepared, calls)
 
     def parity(self) -> float:
         """See :class:`Subject`."""

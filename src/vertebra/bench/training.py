@@ -86,6 +86,11 @@ class TrainingStep:
         self._optimizer.step()
         return loss.item()  # a GPU has finished when this is known
 
+    def call_all(self, calls: int) -> None:
+        """See :class:`.subject.Subject`."""
+        for _ in range(calls):
+            self.call()
+
     def parity(self) -> None:
         """Nothing to compare with."""
         return

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -28,16 +28,20 @@ class Child:
     Args:
         module: that it runs.
         threads: of OpenMP.
-        without: names that are taken out of its environment.
+        told: of its environment, by name; None takes one away.
     """
 
-    def __init__(self, module: str, threads: int, without: Sequence[str] = ()) -> None:
+    def __init__(
+        self, module: str, threads: int, told: Mapping[str, str | None] | None = None
+    ) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="vertebra-worker-")
         self._noise = Path(self._folder.name, "stderr")
         # OpenMP reads these once, when it is loaded.
         environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
-        for name in without:
+        for name, value in (told or {}).items():
             environment.pop(name, None)
+            if value is not None:
+                environment[name] = value
         with self._noise.open("wb") as noise:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", module],

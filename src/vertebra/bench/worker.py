@@ -36,8 +36,8 @@ class Worker:
         """Make the subject ready and call it once."""
         way = opener(spec)
         way.import_engine()
-        if keeps_freed_memory(Setup(**spec["setup"])):
-            keep_freed_memory()
+        if keeps_freed_memory(Setup(**spec["setup"])) and not keep_freed_memory():
+            raise VertebraError("the C library refuses to keep freed memory")
         reset_peak()
         self._loaded = subject = way.load()
         start = time.perf_counter()
@@ -67,6 +67,13 @@ class Worker:
     def time(self, calls: int, warm: int) -> Answer:
         """The seconds of so many calls, after some that are not counted."""
         return {"samples": time_call(self._subject.call, rounds=calls, warmup=warm).samples}
+
+    def time_all(self, calls: int, warm: int) -> Answer:
+        """So many calls given at once: of each its share of the seconds until all were answered."""
+        self._subject.call_all(warm)
+        start = time.perf_counter()
+        self._subject.call_all(calls)
+        return {"samples": [(time.perf_counter() - start) / calls] * calls}
 
     def serve(self, rate: float, requests: int, seed: int) -> Answer:
         """Be a server for so many requests."""

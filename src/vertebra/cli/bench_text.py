@@ -13,14 +13,12 @@ if TYPE_CHECKING:
     from vertebra.evidence import Measurement
 
 
-# Share of the time that a server works above which it does not keep up.
-_OVERLOADED = 0.97
-
-
 def document(outcome: Outcome) -> dict[str, Any]:
     """The answer as plain data."""
+    from vertebra.bench.compare import SCHEMA
+
     return {
-        "schema": "vertebra.bench/1",
+        "schema": SCHEMA,
         "measurements": [m.to_dict() for m in [*outcome.known, *outcome.measurements]],
         "unavailable": [{"cell": str(cell), "why": why} for cell, why in outcome.unavailable],
         "unmeasurable": [{"cell": str(cell), "why": why} for cell, why in outcome.unmeasurable],
@@ -69,6 +67,7 @@ def _of_cell(cell: Cell) -> tuple[object, ...]:
 
 
 def _table(found: Sequence[Measurement]) -> None:
+    from vertebra.bench.serving import is_overloaded
     from vertebra.report.words import size
 
     with_p99 = any(m.p99 is not None for m in found)
@@ -93,7 +92,7 @@ def _table(found: Sequence[Measurement]) -> None:
     floor = max(m.floor for m in found)
     output.line(f"noise floor {100 * floor:.1f} %: no smaller difference is one")
     for m in found:
-        if m.extra.get("busy", 0.0) > _OVERLOADED:
+        if is_overloaded(m):
             output.line(
                 f"{m.model} in {m.conditions.engine} {m.conditions.precision} is overloaded: busy "
                 f"{100 * m.extra['busy']:.0f} % of the time, so requests wait ever longer and its "
@@ -114,7 +113,7 @@ def _times(base: Measurement, m: Measurement) -> str:
 
 def print_layers(outcome: Outcome) -> None:
     """The twenty layers of each that take longest."""
-    from vertebra.bench.compare import name
+    from vertebra.bench.names import name
 
     for m in [*outcome.known, *outcome.measurements]:
         layers = m.extra.get("layers", ())
@@ -155,6 +154,9 @@ def print_compared(both: Sequence[Compared], lonely: Sequence[str]) -> None:
     output.table(columns, rows, text=2)
     if any(one.other_machine for one in both):
         output.notice("some were measured on different machines, which the ratio then compares too")
+    other = sorted({what for one in both for what in one.other_options})
+    if other:
+        output.notice(f"some were measured with another {', '.join(other)}, which is compared too")
     for name in lonely:
         output.notice(f"only in one file: {name}")
 

@@ -16,7 +16,8 @@ class Conditions:
     Attributes:
         fingerprint: of the graph that the network computes on one image (``Anatomy.fingerprint``).
         input_shape: (batch, channels, height, width).
-        workload: "stream" (one call after the other), "offline" (all calls given at once),
+        workload: "stream" (one call after the other), "offline" (many calls given at once, of
+            which OpenVINO has several under way; a sample is a call's share of the time of all),
             "server" (calls arrive by a Poisson process) or "train" (a training step).
         engine: "eager", "compile", "onnxruntime", "openvino", ...
         engine_version: of the library that ran it.
@@ -24,7 +25,7 @@ class Conditions:
         layout: "contiguous" or "channels_last" of the images and weights given to the engine.
         precision: that really ran: "fp32", "bf16", "fp16" or "int8".
         threads: that the engine may use for one call.
-        device: "cpu", or the name of an accelerator.
+        device: "cpu" or "cuda", whose GPUs are the machine's; "cuda:1" for the second one.
         machine: fingerprint of the machine (``Machine.fingerprint``).
     """
 

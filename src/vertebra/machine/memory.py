@@ -7,6 +7,9 @@ from collections.abc import Callable
 
 # Parameters of mallopt in glibc's malloc.h.
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+# Bytes up to which blocks come from the heap. Older ones of glibc take no more than half of what
+# they give a thread's heap at once.
+_FROM_THE_HEAP = (1 << 30, 32 << 20)
 
 
 def can_keep_freed_memory() -> bool:
@@ -27,7 +30,8 @@ def keep_freed_memory() -> bool:
     mallopt = _mallopt()
     if mallopt is None:
         return False
-    return bool(mallopt(_M_MMAP_THRESHOLD, 1 << 30) and mallopt(_M_TRIM_THRESHOLD, (1 << 31) - 1))
+    from_the_heap = any(mallopt(_M_MMAP_THRESHOLD, most) for most in _FROM_THE_HEAP)
+    return bool(from_the_heap and mallopt(_M_TRIM_THRESHOLD, (1 << 31) - 1))
 
 
 def give_back_freed_memory() -> bool:

@@ -10,16 +10,16 @@ from vertebra.runtime.export import Exported, export_onnx
 from vertebra.runtime.libraries import import_engine, no_telemetry
 from vertebra.runtime.load import load
 from vertebra.runtime.make import make
-from vertebra.runtime.options import REDUCES_FP32, options
+from vertebra.runtime.options import KEEPS_FP32, options
 from vertebra.runtime.quantise import quantise_onnx, quantise_openvino, to_openvino
 from vertebra.runtime.session import LayerTime, Session
 from vertebra.runtime.setup import ENGINES, LAYOUTS, PRECISIONS, TORCH_ENGINES, Setup
 
 __all__ = [
     "ENGINES",
+    "KEEPS_FP32",
     "LAYOUTS",
     "PRECISIONS",
-    "REDUCES_FP32",
     "TORCH_ENGINES",
     "Artifact",
     "Exported",

@@ -75,6 +75,11 @@ class EagerSession:
         text = f"{kind} cannot run on images of shape {self.input_shape}: {said(error)}"
         return VertebraError(text + (f" ({line})" if line else ""))
 
+    def run_all(self, prepared: Tensor, calls: int) -> None:
+        """See :class:`Session`: one after the other."""
+        for _ in range(calls):
+            self.run(prepared)
+
     def numpy(self, output: Any) -> Images:
         """See :class:`Session`."""
         if not isinstance(output, Tensor):

@@ -75,6 +75,11 @@ class OnnxRuntimeSession:
         """See :class:`Session`."""
         return self._session.run_with_ort_values(None, {self._name: prepared})
 
+    def run_all(self, prepared: Any, calls: int) -> None:
+        """See :class:`Session`: one after the other."""
+        for _ in range(calls):
+            self.run(prepared)
+
     def numpy(self, output: Any) -> Images:
         """See :class:`Session`."""
         return np.array(output[0].numpy(), dtype=np.float32)

@@ -73,6 +73,11 @@ class Session(Protocol):
     def run(self, prepared: Any) -> Any:
         """One call; it returns when the result is there, which the next call may overwrite."""
 
+    def run_all(self, prepared: Any, calls: int) -> None:
+        """So many calls; it returns when all are answered. Several are under way at a time where
+        the engine can and ``setup.overlap`` says so.
+        """
+
     def numpy(self, output: Any) -> Images:
         """What :meth:`run` gave as float32 (B, classes), a copy."""
 

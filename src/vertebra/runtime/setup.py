@@ -28,6 +28,8 @@ class Setup:
             their own.
         threads: that one call may use on the CPU; None for all cores that this process may use.
         device: "cpu", "cuda" or "cuda:1".
+        overlap: whether several calls may be under way at a time, so that the most images a second
+            are answered and not each one soonest; of OpenVINO, the others take one at a time.
 
     Raises:
         VertebraError: an unknown name, fewer than one thread, or a layout that the engine has not.
@@ -38,6 +40,7 @@ class Setup:
     layout: str = "contiguous"
     threads: int | None = None
     device: str = "cpu"
+    overlap: bool = False
 
     def __post_init__(self) -> None:
         for kind, word, known in (
