@@ -25,7 +25,8 @@ from vertebra.bench.listed import listed_at_own_size
 from vertebra.choice.commands import TRAINED_BY
 from vertebra.choice.cost_model import Example, by_macs, left_out_errors
 from vertebra.choice.rivals import DRIFT
-from vertebra.evidence import Evidence, Measurement
+from vertebra.choice.ways import way, way_taken
+from vertebra.evidence import Conditions, Evidence, Measurement
 from vertebra.machine import Machine
 
 EAGER, BF16 = ("eager", "fp32"), ("openvino", "bf16")
@@ -61,13 +62,25 @@ def measured(
     batch = 1 if workload == "stream" else TRAINED_BY
     with Evidence(store) as evidence:
         some = evidence.measurements(machine=machine.fingerprint, workload=workload, batch=batch)
-    for m in reversed(some):
-        c = m.conditions
-        alike = c.layout == layout and c.threads == machine.cores and c.device == "cpu"
-        entry = listed_at_own_size(m) if alike else None
-        if entry is not None:
-            found.setdefault(entry.name, {})[c.engine, c.precision] = m
+    asked = [m for m in some if _is_asked_for(m.conditions, machine, layout)]
+    for own in _by_setting(asked).values():
+        taken = way_taken([m.conditions for m in own])
+        for m in reversed(own):
+            entry = listed_at_own_size(m)
+            if entry is not None and way(m.conditions) == taken:
+                found.setdefault(entry.name, {})[m.conditions.engine, m.conditions.precision] = m
     return {name: found[name] for name in vb.zoo.list_models() if name in found}
+
+
+def _is_asked_for(c: Conditions, machine: Machine, layout: str) -> bool:
+    return c.layout == layout and c.threads == machine.cores and c.device == "cpu"
+
+
+def _by_setting(some: Sequence[Measurement]) -> dict[tuple[str, str], list[Measurement]]:
+    found: dict[tuple[str, str], list[Measurement]] = {}
+    for m in some:
+        found.setdefault((m.conditions.engine, m.conditions.precision), []).append(m)
+    return found
 
 
 def write_csv(by_workload: Mapping[str, Mapping[str, Times]], path: Path) -> None:
@@ -87,7 +100,7 @@ def write_csv(by_workload: Mapping[str, Mapping[str, Times]], path: Path) -> Non
 
 def two_times(store: str | None, machine: Machine) -> str:
     """How far apart the first and the last time of a cell are that was measured again."""
-    cells: dict[tuple[str, ...], list[Measurement]] = {}
+    cells: dict[str, list[Measurement]] = {}
     with Evidence(store) as evidence:
         some = evidence.measurements(
             machine=machine.fingerprint, workload="stream", batch=1, latest=False
@@ -95,7 +108,7 @@ def two_times(store: str | None, machine: Machine) -> str:
     for m in reversed(some):
         c = m.conditions
         if listed_at_own_size(m) is not None and c.threads == machine.cores:
-            cells.setdefault((m.model, c.engine, c.precision, c.layout), []).append(m)
+            cells.setdefault(c.key, []).append(m)
     apart = sorted(
         max(own[-1].p50 / own[0].p50, own[0].p50 / own[-1].p50) - 1
         for own in cells.values()
@@ -124,7 +137,7 @@ def times(nets: Mapping[str, Times]) -> Iterator[str]:
         low, high = eager.interval
         int8 = min((m.p50 for m in own.values() if m.cost_only), default=None)
         yield (
-            f"| {name} | {entry.params / 1e6:.1f} | {entry.macs / 1e9:.2f} | {ms(eager.p50)} "
+            f"| {name} | {served(name) / 1e6:.1f} | {entry.macs / 1e9:.2f} | {ms(eager.p50)} "
             f"({ms(low)} to {ms(high)}), {ms(eager.p90)} | {best.conditions.engine} "
             f"{best.conditions.precision} | {ms(best.p50)}, {ms(best.p90)} | "
             f"{eager.p50 / best.p50:.1f} | {ms(int8) if int8 else '-'} |"
@@ -135,7 +148,7 @@ def orders(nets: Mapping[str, Times]) -> Iterator[str]:
     """Spearman's correlation with the measured time."""
     roof = vb.machine.measure_roofline()
     told: dict[str, Callable[[str], float]] = {
-        "parameters": lambda name: vb.zoo.get(name).params,
+        "parameters": served,
         "multiply-accumulates": lambda name: vb.zoo.get(name).macs,
         "bytes moved": lambda name: sum(part[1] for part in vb.zoo.get(name).work.values()),
         "roofline": lambda name: _by_roofline(name, roof),
@@ -149,6 +162,12 @@ def orders(nets: Mapping[str, Times]) -> Iterator[str]:
             took = [nets[name][setting].p50 for name in names]
             cells.append(f"{spearmanr([of(name) for name in names], took).statistic:.2f}")
         yield f"| {what} | {' | '.join(cells)} |"
+
+
+def served(name: str) -> int:
+    """Parameters without the auxiliary heads, which only training has."""
+    entry = vb.zoo.get(name)
+    return entry.params - entry.aux_params
 
 
 def _by_roofline(name: str, roof: vb.machine.Roofline) -> float:

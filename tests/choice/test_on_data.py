@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -50,14 +51,79 @@ def test_runs_on_this_data_count_and_others_do_not(tmp_path: Path, make_folder_a
     (runs / "torn" / "recipe.yaml").write_text("{")
     (runs / "torn" / "data.json").write_text("{")
     fingerprint = open_dataset(str(tmp_path / "mine")).card.fingerprint
-    found = from_runs(runs, fingerprint)
+    meant = Requirement(images=24, input_size=32)
+    known = from_runs(runs, fingerprint, meant)
+    found = known.accuracies
     assert list(found) == ["lenet5"]
+    assert not known.notes
     of_each = [
         max(line["val_top1"] for line in Run.open(runs / name).epochs) for name in ("a", "b")
     ]
     assert found["lenet5"].value == max(of_each)
     assert found["lenet5"].interval is not None
-    assert from_runs(tmp_path / "nowhere", fingerprint) == {}
+    assert from_runs(tmp_path / "nowhere", fingerprint, meant) == OnData()
+    other = from_runs(runs, fingerprint, Requirement(images=24, input_size=64))
+    assert not other.accuracies
+    assert [note.partition(": ")[2] for note in other.notes] == [
+        "it saw 32 pixels, and 64 are meant (--input-size 32 counts it)"
+    ] * 2
+
+
+def _run_on(
+    tmp_path: Path, top1: float, *, size: int = 224, licence: Any = None, **model: Any
+) -> tuple[OnData, Requirement]:
+    """What is known from one run of ResNet-50 for a requirement that may take weights."""
+    recipe = Recipe.load("finetune", model="resnet50", data="mine", image_size=size)
+    recipe = recipe.model_copy(update={"model": recipe.model.model_copy(update=model)})
+    folder = tmp_path / "runs" / "a"
+    folder.mkdir(parents=True)
+    (folder / "recipe.yaml").write_text(recipe.to_yaml())
+    card = {"fingerprint": "mine", "counts": {"train": {"x": 80}, "val": {"x": 20}}}
+    (folder / "data.json").write_text(json.dumps(card))
+    (folder / "metrics.jsonl").write_text(
+        json.dumps({"kind": "epoch", "epoch": 1, "val_top1": top1}) + "\n"
+    )
+    requirement = Requirement(images=20_000, licence=licence)
+    return from_runs(tmp_path / "runs", "mine", requirement), requirement
+
+
+def test_a_run_s_accuracy_is_of_the_weights_that_it_began_from(tmp_path: Path) -> None:
+    known, _ = _run_on(tmp_path, 0.95, weights="IMAGENET1K_V1")
+    assert known.accuracies["resnet50"].weights == "IMAGENET1K_V1"
+    store = Evidence(str(tmp_path / "evidence.sqlite"))
+    store.add([made_up.measurement("resnet50")], made_up.MACHINE)
+    asked = Requirement(images=20_000, min_accuracy=0.9)
+    choice = choose(asked, store, machine=made_up.MACHINE, on_data=known)
+    assert choice.recommended is not None
+    assert choice.recommended.weights == "IMAGENET1K_V1"  # and not the best that are published
+
+
+@pytest.mark.parametrize(
+    ("ran", "says"),
+    [
+        ({"size": 64}, "saw 64 pixels, and 224 are meant"),
+        ({"options": {"stem": "patch"}}, "changed stem"),
+        ({"weights": "IMAGENET1K_V1", "licence": ("mit",)}, "licence is not accepted"),
+    ],
+)
+def test_a_run_of_another_network_than_is_served_does_not_count(
+    tmp_path: Path, ran: dict[str, Any], says: str
+) -> None:
+    known, requirement = _run_on(tmp_path, 0.95, **ran)
+    assert not known.accuracies
+    (note,) = known.notes
+    assert says in note
+    store = Evidence(str(tmp_path / "evidence.sqlite"))
+    store.add([made_up.measurement("resnet50")], made_up.MACHINE)
+    choice = choose(requirement, store, machine=made_up.MACHINE, on_data=known)
+    assert note in choice.notes
+
+
+def test_a_run_from_weights_does_not_count_where_none_are_to_be_had(tmp_path: Path) -> None:
+    _run_on(tmp_path, 0.95, weights="IMAGENET1K_V1")
+    known = from_runs(tmp_path / "runs", "mine", Requirement(images=20_000, pretrained=False))
+    assert not known.accuracies
+    assert "no weights are to be had" in known.notes[0]
 
 
 def test_features_are_probed_where_weights_can_be_had(

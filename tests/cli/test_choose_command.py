@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,16 +23,13 @@ NAMES = (
 
 
 @pytest.fixture(scope="module", autouse=True)
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A store of made-up measurements, as if of this machine."""
     from dataclasses import replace
 
     from vertebra.machine import describe
 
     folder = tmp_path_factory.mktemp("home")
-    patch = pytest.MonkeyPatch()
-    patch.setenv("VERTEBRA_HOME", str(folder))
-    patch.delenv("VERTEBRA_EVIDENCE", raising=False)
     here: Machine = describe()
     some = []
     for setting in made_up.RATES:
@@ -40,9 +37,12 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
             m = made_up.measurement(name, setting)
             conditions = replace(m.conditions, machine=here.fingerprint, threads=here.cores)
             some.append(replace(m, conditions=conditions))
-    with Evidence() as store:
-        store.add(some, here)
-    return folder
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VERTEBRA_HOME", str(folder))
+        patch.delenv("VERTEBRA_EVIDENCE", raising=False)
+        with Evidence() as store:
+            store.add(some, here)
+        yield folder
 
 
 def test_the_answer_comes_first_and_every_other_network_has_a_reason() -> None:
@@ -60,7 +60,8 @@ def test_the_answer_comes_first_and_every_other_network_has_a_reason() -> None:
     assert len(document["why_not"]) > 70
 
 
-def test_it_answers_in_two_seconds_without_pytorch() -> None:
+def test_it_answers_without_pytorch() -> None:
+    """And so in under two seconds: see benchmarks/choose_speed.py."""
     program = (
         "import sys\n"
         "from vertebra.cli import main\n"
@@ -68,14 +69,8 @@ def test_it_answers_in_two_seconds_without_pytorch() -> None:
         "assert 'torch' not in sys.modules\n"
         "sys.exit(code)"
     )
-    times = []
-    for _ in range(3):
-        start = time.perf_counter()
-        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-        times.append(time.perf_counter() - start)
-        assert done.returncode == 0, done.stderr
-    # Twice the two seconds that are promised: other tests run beside this one.
-    assert min(times) < 4
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def test_nothing_fits_says_what_nearly_does_and_exits_with_1() -> None:
@@ -117,6 +112,9 @@ def test_a_folder_says_how_many_images_there_are(finished: Path) -> None:
         (("no/such/folder",), "no/such/folder"),
         (("--images", "100", "--probe", "3"), "--probe needs your images"),
         (("digits", "--images", "5"), "leave --images out"),
+        (("digits", "--probe", "-3"), "--probe"),
+        (("--images", "20000", "--measure", "-5"), "--measure"),
+        (("--images", "20000", "--measure", "inf"), "number of minutes"),
     ],
 )
 def test_wrong_words_are_one_line_and_exit_2(arguments: tuple[str, ...], says: str) -> None:

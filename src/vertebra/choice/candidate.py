@@ -14,13 +14,15 @@ RANKS = ("runs", "probe", "published", "unknown")
 class Accuracy:
     """A share of images that are right, and where it is from.
 
-    ``kind`` is one of :data:`RANKS`; ``interval`` is at 99 %, None where it was not measured.
+    ``kind`` is one of :data:`RANKS`; ``interval`` is at 99 %, None where it was not measured;
+    ``weights`` what the network began from, None from scratch.
     """
 
     value: float
     kind: str
     source: str
     interval: tuple[float, float] | None = None
+    weights: str | None = None
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,8 @@ class Choice:
     Attributes:
         requirement: what was asked.
         gate: what comes before any network; None where nothing does.
-        recommended: measured on this machine and within every limit; None where nothing is.
+        recommended: measured on this machine and within every limit of which that can be told,
+            see ``notes``; None where nothing is.
         why: the evidence that speaks for it, a sentence each.
         runner_up: what would be recommended without it.
         front: those within the limits that none dominates, the fastest first.

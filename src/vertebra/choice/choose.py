@@ -10,11 +10,12 @@ from dataclasses import replace
 
 from vertebra.choice.choice import Choice
 from vertebra.choice.decide import decide, may_win, with_opinions
-from vertebra.choice.explain import conflicting, nearest, noted, others, why
+from vertebra.choice.explain import conflicting, nearest, others, why
 from vertebra.choice.facts import Facts, OnData, gather, with_weights_that_exist
 from vertebra.choice.flips import turning
 from vertebra.choice.gate import gate
 from vertebra.choice.limits import breaks
+from vertebra.choice.notes import noted
 from vertebra.choice.order import front
 from vertebra.choice.proposals import proposed
 from vertebra.choice.recipe import recipe
@@ -65,6 +66,8 @@ def choose(
         reached = f"{lone} reached {100 * on_data.accuracies[lone].value:.1f} % on your images"
         beside = "nothing was run or probed beside it, so published figures give the order"
         choice = replace(choice, notes=(f"{reached}; {beside}", *choice.notes))
+    if on_data:
+        choice = replace(choice, notes=(*choice.notes, *on_data.notes))
     if data is not None:
         counted = f"images were counted and not looked at: vertebra data {data} does"
         choice = replace(choice, notes=(*choice.notes, counted))

@@ -1,24 +1,22 @@
-"""What a choice says beside the name: evidence for it and against the others, and what is open."""
+"""What a choice says beside the name: the evidence for it and against the others."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from vertebra.choice.candidate import Candidate
-from vertebra.choice.commands import why_nothing_runs
 from vertebra.choice.decide import may_win
 from vertebra.choice.facts import Facts
 from vertebra.choice.limits import AXES, breaks, shown_value, typed, unknowns
 from vertebra.choice.opinions import voices
 from vertebra.choice.order import dominates, merit
-from vertebra.choice.reasons import compared, prediction, why_not
+from vertebra.choice.reasons import compared, why_not
 from vertebra.choice.requirement import Requirement
-from vertebra.choice.rivals import DRIFT, rivals
 from vertebra.choice.rules import Verdict, conflicts, covered, weights_verdicts
 from vertebra.zoo import get
 
 # How many are named where nothing fits, or may be better.
-_NEAREST = 3
+NAMED = 3
 
 
 def by_merit(candidates: Iterable[Candidate], requirement: Requirement) -> list[Candidate]:
@@ -102,7 +100,7 @@ def nearest(candidates: Sequence[Candidate], requirement: Requirement) -> Iterat
         }.values(),
         key=_reach(requirement),
     )
-    for one in ranked[:_NEAREST]:
+    for one in ranked[:NAMED]:
         broken = breaks(one, requirement)
         if broken:
             limits = "; ".join(str(b) for b in broken)
@@ -152,114 +150,14 @@ def conflicting(facts: Facts, winner: Candidate | None, requirement: Requirement
                     )
 
 
-def noted(facts: Facts, winner: Candidate | None, requirement: Requirement) -> Iterator[str]:
-    """What the user should know of the evidence."""
-    measured = {one.model for one in facts.candidates if one.is_measured}
-    total = {one.model for one in facts.candidates}
-    what = "" if requirement.percentile == "p50" else f" up to {requirement.percentile}"
-    yield f"{len(measured)} of {len(total)} networks were measured on this machine{what}"
-    yield from why_nothing_runs(requirement)
-    yield from _of_predictions(facts, requirement)
-    if winner is not None:
-        yield from _of_cost(winner)
-        yield from _of_accuracy(winner, requirement)
-        for one in perhaps_better(facts, winner, requirement):
-            yield f"{one.name} may be the better choice: {prediction(one, requirement)}"
-        yield from _of_rivals(facts, winner, requirement)
-    yield from _of_target(facts, requirement)
-    yield from _of_hours(facts, winner, requirement)
-
-
-def _of_predictions(facts: Facts, requirement: Requirement) -> Iterator[str]:
-    for (engine, precision, layout), model in facts.models.items():
-        if requirement.allows(engine, precision):
-            yield (
-                f"what was not measured in {engine} {precision} ({layout}) is predicted from "
-                f"{model.networks} networks; such predictions err by {100 * model.error:.0f} % in "
-                f"half of the cases"
-            )
-
-
-def _of_target(facts: Facts, requirement: Requirement) -> Iterator[str]:
-    if requirement.min_accuracy is not None and any(
-        one.accuracy and one.accuracy.kind == "published" for one in facts.candidates
-    ):
-        yield (
-            "the accuracy that is asked for was held against ImageNet's: on your images it may be "
-            "reached by less or by none"
-        )
-
-
-def _of_accuracy(winner: Candidate, requirement: Requirement) -> Iterator[str]:
-    if winner.precision != "fp32":
-        yield f"{winner.precision} is taken to be as accurate as fp32; measure it on your data"
-    if winner.accuracy is None or winner.accuracy.kind != "published":
-        return
-    yield "accuracy is ImageNet's: another data set's order of networks may differ"
-    own = get(winner.model).input_size[1]
-    if requirement.input_size not in (None, own):
-        yield (
-            f"accuracies are published at each network's own size ({winner.model}: {own} pixels), "
-            f"times hold for {requirement.input_size}"
-        )
-    if requirement.domain == "far":
-        yield "far from photographs ImageNet's accuracy says less: probe the features instead"
-
-
-def _of_hours(facts: Facts, winner: Candidate | None, requirement: Requirement) -> Iterator[str]:
-    if requirement.hours is None:
-        return
-    if requirement.gpus or requirement.device != "cpu":
-        yield "hours of training on a GPU are not known here, so they limit nothing"
-    elif requirement.images is None:
-        yield "hours of training hang on the number of images; without it they limit nothing"
-    elif winner is not None and winner.hours is None:
-        yield f"hours of training {winner.model} are not known, so they do not limit it"
-    elif winner is not None:
-        yield (
-            f"hours are those of every image by the advised recipe, without validation"
-            f"{_guessed(facts)}"
-        )
-
-
-def _guessed(facts: Facts) -> str:
-    """How the hours of networks are told whose own steps were not measured."""
-    if facts.pace.passes is None:
-        return ""
-    passes = facts.pace.passes
-    return (
-        f"; an image of a step takes {passes.middle:.2g} forward passes ({passes.least:.2g} to "
-        f"{passes.most:.2g} in {passes.networks} networks that were measured), by which the others "
-        f"are told"
-    )
-
-
 def perhaps_better(
     facts: Facts, winner: Candidate, requirement: Requirement
 ) -> Iterator[Candidate]:
     """Those that would win were their predictions right."""
     enough = requirement.min_accuracy is not None
     least = merit(winner, requirement.prefer, enough)
-    for one in by_merit(facts.candidates, requirement)[:_NEAREST]:
+    for one in by_merit(facts.candidates, requirement)[:NAMED]:
         if one.is_measured or one.cost is None or one.cost_only or breaks(one, requirement):
             continue
         if merit(one, requirement.prefer, enough) > least:
             yield one
-
-
-def _of_cost(winner: Candidate) -> Iterator[str]:
-    if winner.cost is not None and winner.cost.disturbed:
-        yield (
-            f"what {winner.model} takes was measured while {'; '.join(winner.cost.disturbed)}: "
-            f"measure it again (vertebra bench does so by itself)"
-        )
-
-
-def _of_rivals(facts: Facts, winner: Candidate, requirement: Requirement) -> Iterator[str]:
-    names = [one.model for one in rivals(facts.candidates, winner, requirement)]
-    if names:
-        yield (
-            f"{', '.join(names)} would win if up to {100 * DRIFT:.0f} % faster beside "
-            f"{winner.model}, and times of two hours may well be so far off: measure them in turn "
-            f"(--measure 5)"
-        )

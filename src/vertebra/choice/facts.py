@@ -35,10 +35,13 @@ _BYTES = {"fp32": 4, "bf16": 2, "fp16": 2, "int8": 1}
 
 @dataclass(frozen=True)
 class OnData:
-    """What is known from the requirement's own images: by model its accuracy and its LogME."""
+    """What is known from the requirement's own images: by model its accuracy and its LogME; and
+    what the user should know of it.
+    """
 
     accuracies: Mapping[str, Accuracy] = field(default_factory=dict)
     logme: Mapping[str, float] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     def lone(self, requirement: Requirement) -> str | None:
         """The one network of which the images tell an accuracy, where that orders nothing."""
@@ -70,13 +73,14 @@ class OnData:
 @dataclass(frozen=True)
 class Facts:
     """The candidates; what was ruled out beforehand, with the reason; the models of cost used; how
-    fast networks are trained here.
+    fast networks are trained here; what was timed in another way, and so is left out.
     """
 
     candidates: tuple[Candidate, ...]
     ruled_out: tuple[tuple[Candidate, str], ...]
     models: Mapping[Setting, CostModel]
     pace: Pace = field(default_factory=Pace)
+    left_out: tuple[Known, ...] = ()
 
 
 def gather(
@@ -85,7 +89,7 @@ def gather(
     """Every network of the catalogue in every allowed engine of which something is known."""
     on_data = on_data or OnData()
     on_data = replace(on_data, accuracies=on_data.in_order(requirement))
-    measured = streams(requirement, evidence, machine)
+    measured, left_out = streams(requirement, evidence, machine)
     models = {
         setting: model
         for setting, some in by_setting(measured).items()
@@ -108,7 +112,7 @@ def gather(
         hours, guessed = pace.hours(architecture, requirement, base.weights)
         base = replace(base, hours=hours, hours_guessed=guessed)
         found += _costed(base, architecture, requirement, own, models)
-    return Facts(tuple(found), tuple(ruled_out), models, pace)
+    return Facts(tuple(found), tuple(ruled_out), models, pace, tuple(left_out))
 
 
 def _names(requirement: Requirement) -> list[str]:
@@ -131,10 +135,14 @@ def with_weights_that_exist(requirement: Requirement) -> Requirement:
 
 def _base(architecture: Architecture, requirement: Requirement, on_data: OnData) -> Candidate:
     """The network before any engine is meant."""
-    weights = usable_weights(architecture, requirement)
+    published = usable_weights(architecture, requirement)
+    weights = published.weights if published else None
     accuracy = on_data.accuracies.get(architecture.name)
-    if accuracy is None and weights is not None and weights.top1 is not None:
-        accuracy = Accuracy(weights.top1, "published", f"{weights.weights}: {weights.source}")
+    if accuracy is not None:
+        weights = accuracy.weights
+    elif published is not None and published.top1 is not None:
+        source = f"{published.weights}: {published.source}"
+        accuracy = Accuracy(published.top1, "published", source, weights=published.weights)
     return Candidate(
         model=architecture.name,
         family=architecture.family,
@@ -144,7 +152,7 @@ def _base(architecture: Architecture, requirement: Requirement, on_data: OnData)
         / 1e9,
         engine="",
         precision="",
-        weights=weights.weights if weights else None,
+        weights=weights,
         accuracy=accuracy,
         logme=on_data.logme.get(architecture.name),
     )

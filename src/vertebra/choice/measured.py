@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from vertebra.bench.listed import listed
 from vertebra.choice.requirement import Requirement
+from vertebra.choice.ways import way, way_taken
 from vertebra.evidence import Evidence, Measurement
 from vertebra.machine import Machine
 from vertebra.zoo import Architecture
@@ -61,11 +62,14 @@ def area_at(architecture: Architecture, size: int) -> float:
     return (size / architecture.input_size[1]) ** 2
 
 
-def streams(requirement: Requirement, evidence: Evidence, machine: Machine) -> list[Known]:
-    """Calls that were timed here as the requirement means them, at whatever size.
+def streams(
+    requirement: Requirement, evidence: Evidence, machine: Machine
+) -> tuple[list[Known], list[Known]]:
+    """Calls that were timed here as the requirement means them, at whatever size; and those that
+    do not compare with these, see :mod:`.ways`.
 
-    Of equal settings the newest that has the percentile: older ones are of other versions of an
-    engine, and not every measurement has enough calls for a p99.
+    Of one network the newest that has the percentile, since not every measurement has enough calls
+    for a p99.
     """
     everything = evidence.measurements(
         machine=machine.fingerprint,
@@ -73,15 +77,28 @@ def streams(requirement: Requirement, evidence: Evidence, machine: Machine) -> l
         batch=requirement.batch_served,
         latest=requirement.percentile != "p99",
     )
-    here = _here(everything, requirement, machine, requirement.device)
+    here, others = in_one_way(_here(everything, requirement, machine, requirement.device))
     some = [known for known in here if _has(known.measurement, requirement.percentile)]
-    return _newest([*some, *here])
+    found = _newest([*some, *here])
+    known = {_question(one) for one in found}
+    return found, [one for one in _newest(others) if _question(one) not in known]
 
 
 def steps(requirement: Requirement, evidence: Evidence, machine: Machine) -> list[Known]:
     """Steps of training on this machine's CPU, of each setting and batch the newest."""
     everything = evidence.measurements(machine=machine.fingerprint, workload="train")
-    return _newest(_here(everything, requirement, machine, "cpu"))
+    return _newest(in_one_way(_here(everything, requirement, machine, "cpu"))[0])
+
+
+def in_one_way(some: Iterable[Known]) -> tuple[list[Known], list[Known]]:
+    """Of each setting those that compare with each other; and the rest."""
+    kept: list[Known] = []
+    rest: list[Known] = []
+    for of_one in by_setting(some).values():
+        taken = way_taken([known.measurement.conditions for known in of_one])
+        for known in of_one:
+            (kept if way(known.measurement.conditions) == taken else rest).append(known)
+    return kept, rest
 
 
 def _has(measurement: Measurement, percentile: str) -> bool:
@@ -103,12 +120,17 @@ def _here(
 
 
 def _newest(some: Iterable[Known]) -> list[Known]:
-    """The first of equal graph, shape and setting."""
+    """The first of each question."""
     found: dict[tuple[object, ...], Known] = {}
     for known in some:
-        shape = known.measurement.conditions.input_shape
-        found.setdefault((known.architecture.fingerprint, shape, known.setting), known)
+        found.setdefault(_question(known), known)
     return list(found.values())
+
+
+def _question(known: Known) -> tuple[object, ...]:
+    """Graph, shape and setting."""
+    shape = known.measurement.conditions.input_shape
+    return known.architecture.fingerprint, shape, known.setting
 
 
 def by_setting(some: Iterable[Known]) -> dict[Setting, list[Known]]:

@@ -28,7 +28,7 @@ def probe_candidates(
     of a network stays: it is the stronger evidence.
     """
     accuracies, logme = dict(known.accuracies), dict(known.logme)
-    for one in _worth_probing(choice)[:count]:
+    for one in _worth_probing(choice)[: max(count, 0)]:
         try:
             found, score = _probed(one, dataset)
         except VertebraError as error:
@@ -38,7 +38,7 @@ def probe_candidates(
         accuracies.setdefault(one.model, found)
         if score is not None:
             logme[one.model] = score
-    return OnData(accuracies, logme)
+    return OnData(accuracies, logme, known.notes)
 
 
 def _worth_probing(choice: Choice) -> list[Candidate]:
@@ -59,4 +59,5 @@ def _probed(one: Candidate, dataset: ImageDataset) -> tuple[Accuracy, float | No
     features = features_of(net, dataset.train)
     probe = features.probe()
     source = f"{probe.images} images, {probe.folds} folds, weights {one.weights}"
-    return Accuracy(probe.accuracy, "probe", source, probe.interval), probe.logme
+    accuracy = Accuracy(probe.accuracy, "probe", source, probe.interval, one.weights)
+    return accuracy, probe.logme

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -61,10 +61,11 @@ def command(
         str, typer.Option(help="With data: the folder whose runs on it count.")
     ] = "runs",
     probe: Annotated[
-        int, typer.Option(help="With data: probe the features of so many candidates.")
+        int, typer.Option(min=0, help="With data: probe the features of so many candidates.")
     ] = 0,
     measure: Annotated[
-        float, typer.Option(help="Minutes to measure what stands between evidence and answer.")
+        float,
+        typer.Option(min=0, help="Minutes to measure what stands before an answer."),
     ] = 0.0,
     every: Annotated[bool, typer.Option("--all", help="Why not, for every network.")] = False,
     store: Annotated[str | None, typer.Option(help="Another store of evidence.")] = None,
@@ -77,6 +78,8 @@ def command(
     from vertebra.core import VertebraError
     from vertebra.evidence import Evidence
 
+    if not math.isfinite(measure):
+        raise VertebraError(f"--measure is a number of minutes, got {measure:g}")
     given: dict[str, Any] = {
         "kind": kind,
         "images": images,
@@ -132,8 +135,7 @@ def _of_data(
     data: str, given: dict[str, Any], runs: str
 ) -> tuple[Requirement, OnData, ImageDataset]:
     """The requirement of a dataset, what is known from its images, and the dataset."""
-    from vertebra.choice import OnData, Requirement
-    from vertebra.choice.on_data import from_runs
+    from vertebra.choice.on_data import of_dataset
     from vertebra.core import VertebraError
     from vertebra.data import open_dataset
 
@@ -142,11 +144,7 @@ def _of_data(
             raise VertebraError(f"{data} says how many {name} there are; leave --{name} out")
     dataset = open_dataset(data)
     rest = {name: value for name, value in given.items() if name not in ("images", "classes")}
-    requirement = Requirement.of_card(dataset.card, **rest)
-    if requirement.input_size is None and dataset.source.native_size:
-        requirement = replace(requirement, input_size=dataset.source.native_size)
-    accuracies = from_runs(Path(runs), dataset.card.fingerprint)
-    return requirement, OnData(accuracies), dataset
+    return *of_dataset(dataset, Path(runs), **rest), dataset
 
 
 def _words(text: str | None) -> tuple[str, ...] | None:
