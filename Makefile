@@ -37,11 +37,11 @@ check: setup
 # Tests that keep to one thread, or to little, run on every core; the others start processes of their
 # own, kill them by the clock, or use every core themselves.
 PARALLEL := tests/anatomy tests/choice tests/core tests/data tests/evidence tests/nn tests/report tests/runs \
-	tests/zoo $(addprefix tests/cli/test_,$(addsuffix .py,choose_command compare data errors evidence show)) \
-	$(addprefix tests/train/test_,$(addsuffix .py,average fit labels loss lr_finder nonfinite norms \
-	optimizer own_data parts plan_and_tune precision sam schedule scores tta)) \
-	$(addprefix tests/runtime/test_runtime_,$(addsuffix .py,engines export quantise setup)) \
-	$(addprefix tests/bench/test_,$(addsuffix .py,disturbance floor serving statistics wire))
+	tests/zoo tests/bench \
+	$(addprefix tests/cli/test_,$(addsuffix .py,bench_command choose_command compare data errors evidence show)) \
+	$(addprefix tests/train/test_,$(addsuffix .py,average fit kills labels loss lr_finder nonfinite norms \
+	optimizer own_data parts plan_and_tune precision resume sam schedule scores tta)) \
+	$(addprefix tests/runtime/test_runtime_,$(addsuffix .py,engines export quantise setup))
 
 test: check
 	$(BIN)/python -m pytest -n auto --dist worksteal $(PARALLEL)

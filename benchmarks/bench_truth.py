@@ -23,6 +23,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -30,6 +31,7 @@ from typing import Protocol, Self
 
 from vertebra.bench.group import Group
 from vertebra.bench.measuring import WORST_FLOOR, Floor
+from vertebra.bench.pace import Pace, paced
 from vertebra.bench.plan import Cell, cells
 from vertebra.bench.statistics import noise_floor, paired_ratio, signed_rank
 from vertebra.bench.workloads import ROUNDS, Member, take_turns
@@ -84,20 +86,29 @@ def beside_its_own_tool(model: str, engine: str, precision: str, processes: int)
         tools = [
             stack.enter_context(TOOLS[engine](cell, one.loaded["spec"])) for one in group.members
         ]
+        pace = stack.enter_context(paced(cell.setup.thread_count))
         taken: list[list[tuple[float, float]]] = [[] for _ in tools]
         for turn in range(TURNS):
             for place in range(processes) if turn % 2 == 0 else reversed(range(processes)):
                 if tools[place].lives or (turn + place) % 2 == 0:
                     member, tool = group.members[place], tools[place]
-                    taken[place].append(_in_turn(member, tool, ours_first=turn % 4 < 2))
+                    taken[place].append(_in_turn(member, tool, turn % 4 < 2, pace))
     return _told(cell, taken)
 
 
-def _in_turn(member: Member, tool: Tool, ours_first: bool) -> tuple[float, float]:
-    """The medians of a turn of ours and of theirs, one right after the other."""
-    theirs = math.nan if ours_first else tool.median()
-    take_turns([member], CALLS // ROUNDS, 1)
-    return statistics.median(member.samples), tool.median() if ours_first else theirs
+def _in_turn(member: Member, tool: Tool, ours_first: bool, pace: Pace) -> tuple[float, float]:
+    """The medians of a turn of ours and of theirs, one right after the other; again where the
+    machine lost its pace in between.
+    """
+    while True:
+        pace.wait()
+        begun = time.monotonic()
+        theirs = math.nan if ours_first else tool.median()
+        take_turns([member], CALLS // ROUNDS, 1)
+        ours = statistics.median(member.samples)
+        theirs = tool.median() if ours_first else theirs
+        if pace.held(begun):
+            return ours, theirs
 
 
 def _told(cell: Cell, pairs: Sequence[Sequence[tuple[float, float]]]) -> float:
@@ -265,25 +276,31 @@ def pairs(cell: Cell, tries: int, turns: int | None) -> tuple[int, int]:
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
     same = slower = refused = 0
     rounds: Counter[int] = Counter()
-    for index in range(tries):
-        group = Group([cell, cell, cell], CALLS, worker="slowed_worker")
-        with group.opened():
-            floor = _floor(group, turns)
-            rounds[group.rounds] += 1
-            if floor > WORST_FLOOR:
-                refused += 1
-            else:
-                first, second, slow = group.members
-                slow.child.ask("slow_down", 60, factor=SLOWER)
-                take_turns(group.members, CALLS, group.rounds)
-                same += paired_ratio(second.samples, first.samples, group.rounds, floor).differs
-                found = paired_ratio(slow.samples, first.samples, group.rounds, floor)
-                slower += found.differs and found.value > 1
-        if index % 10 == 9:
-            taken = ", ".join(f"{many} in {some} rounds" for some, many in sorted(rounds.items()))
-            print(f"{index + 1} pairs ({taken}): {same} the same called different, {slower} slower")
-            print(f"    found, {refused} with a floor above 5 %, which a bench refuses", flush=True)
+    with paced(cell.setup.thread_count) as pace:
+        for index in range(tries):
+            group = Group([cell] * 3, CALLS, worker="slowed_worker", pace=pace)
+            with group.opened():
+                floor = _floor(group, turns)
+                rounds[group.rounds] += 1
+                if floor > WORST_FLOOR:
+                    refused += 1
+                else:
+                    pace.begin()
+                    first, second, slow = group.members
+                    slow.child.ask("slow_down", 60, factor=SLOWER)
+                    take_turns(group.members, CALLS, group.rounds, pace)
+                    same += paired_ratio(second.samples, first.samples, group.rounds, floor).differs
+                    found = paired_ratio(slow.samples, first.samples, group.rounds, floor)
+                    slower += found.differs and found.value > 1
+            if index % 10 == 9:
+                _tell_pairs(index + 1, rounds, same, slower, refused)
     return same, slower
+
+
+def _tell_pairs(tried: int, rounds: Counter[int], same: int, slower: int, refused: int) -> None:
+    taken = ", ".join(f"{many} in {some} rounds" for some, many in sorted(rounds.items()))
+    print(f"{tried} pairs ({taken}): {same} the same called different, {slower} slower")
+    print(f"    found, {refused} with a floor above 5 %, which a bench refuses", flush=True)
 
 
 def _floor(group: Group, turns: int | None) -> float:

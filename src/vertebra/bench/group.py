@@ -13,6 +13,7 @@ from typing import Any
 
 from vertebra.bench import disturbance
 from vertebra.bench.listed import CATALOGUE
+from vertebra.bench.pace import Pace, told_by
 from vertebra.bench.plan import Cell
 from vertebra.bench.statistics import Ratio, median_interval, paired_ratio
 from vertebra.bench.wire import Child, WorkerError
@@ -35,6 +36,7 @@ class Group:
         calls: of each, at least.
         by_layer: also the time of each layer.
         worker: the module that each process runs.
+        pace: the machine's, which turns wait for.
     """
 
     def __init__(
@@ -43,11 +45,13 @@ class Group:
         calls: int,
         by_layer: bool = False,
         worker: str = "vertebra.bench.worker",
+        pace: Pace | None = None,
     ) -> None:
         self._cells = cells
         self._calls = calls
         self._by_layer = by_layer
         self._worker = worker
+        self._pace = pace or Pace()
         # What was measured in turn is compared round by round: it is told by this.
         self._turns = secrets.token_hex(8)
         self.rounds = ROUNDS
@@ -78,7 +82,8 @@ class Group:
             with contextlib.ExitStack() as stack:
                 try:
                     twin = self._started(member.cell, member.loaded["spec"], stack)
-                    take_turns([member, twin], self._calls, self.rounds)
+                    self._pace.begin()
+                    take_turns([member, twin], self._calls, self.rounds, self._pace)
                     return paired_ratio(member.samples, twin.samples, self.rounds)
                 except WorkerError as error:
                     if isinstance(error, MemberError) and error.member is member:
@@ -96,6 +101,9 @@ class Group:
                 member.extra["share"] = member.child.ask("share", _PATIENCE)["share"]
                 if takes_turns(member.cell):
                     member.extra["turns"] = self._turns
+                if self._pace.seconds is not None:
+                    threads = member.cell.setup.thread_count
+                    member.extra["pace"] = {"seconds": self._pace.seconds, "by": told_by(threads)}
                 if self._by_layer:
                     member.extra["layers"] = _layers(member)
                 found.append(_measurement(member, machine, floor, disturbed, self.rounds))
@@ -111,14 +119,17 @@ class Group:
             self._turns = secrets.token_hex(8)
             for member in self.members:
                 member.samples = []
-            pids = tuple(member.child.pid for member in self.members)
+            pids = (*self._pace.pids, *(member.child.pid for member in self.members))
+            self._pace.begin()
             before = disturbance.read(pids)
             try:
-                WORK[self._cells[0].workload](self.members, self._calls, self.rounds)
+                work = WORK[self._cells[0].workload]
+                work(self.members, self._calls, self.rounds, self._pace)
             except MemberError as error:
                 self._drop(error.member, error)
                 continue
-            return disturbance.warnings(before, disturbance.read(pids))
+            disturbed = disturbance.warnings(before, disturbance.read(pids))
+            return (*disturbed, *self._pace.warnings)
 
     def _drop(self, member: Member, error: WorkerError) -> None:
         """Go on without one that failed."""

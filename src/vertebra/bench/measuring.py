@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -13,6 +14,7 @@ from vertebra.bench import disturbance
 from vertebra.bench.group import Group
 from vertebra.bench.grouping import groups
 from vertebra.bench.keeping import keep
+from vertebra.bench.pace import Pace, paced
 from vertebra.bench.plan import Cell, cells, unsuited
 from vertebra.bench.statistics import LEAST_CALLS, Ratio, noise_floor
 from vertebra.bench.workloads import MORE_ROUNDS, ROUNDS
@@ -125,18 +127,29 @@ def run(
             tell(f"warning: this machine is busy: {text}")
     clock = _Clock(len(pending), tell)
     floor = floor or Floor(tell)
-    for some in groups(pending):
-        clock.next(some)
-        group = Group(some, calls, by_layer)
-        with group.opened():
-            found, noise = _undisturbed(group, floor, machine, tell)
-        keep(found, machine, store)
-        outcome.measurements += found
-        outcome.unavailable += group.failed
-        if not found:
-            outcome.unmeasurable += [(m.cell, _too_noisy(noise)) for m in group.members]
-        clock.done(len(some))
+    with _pace_for(pending, store, machine) as pace:
+        for some in groups(pending):
+            clock.next(some)
+            group = Group(some, calls, by_layer, pace=pace)
+            with group.opened():
+                found, noise = _undisturbed(group, floor, machine, tell)
+            keep(found, machine, store)
+            outcome.measurements += found
+            outcome.unavailable += group.failed
+            if not found:
+                outcome.unmeasurable += [(m.cell, _too_noisy(noise)) for m in group.members]
+            clock.done(len(some))
     return outcome
+
+
+def _pace_for(
+    pending: Sequence[Cell], store: Evidence, machine: Machine
+) -> contextlib.AbstractContextManager[Pace]:
+    """The pace that turns wait for: of as many threads as a cell uses; none of a GPU."""
+    if not pending or any(cell.setup.on_gpu for cell in pending):
+        return contextlib.nullcontext(Pace())
+    known = store.measurements(machine=machine.fingerprint)
+    return paced(pending[0].setup.thread_count, known)
 
 
 def _undisturbed(

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from vertebra.bench.pace import Pace
 from vertebra.bench.plan import Cell
 from vertebra.bench.wire import Child, WorkerError
 
@@ -61,7 +62,9 @@ def takes_turns(cell: Cell) -> bool:
     return WORK[cell.workload] is not _as_servers
 
 
-def take_turns(members: Sequence[Member], calls: int, rounds: int) -> None:
+def take_turns(
+    members: Sequence[Member], calls: int, rounds: int, pace: Pace | None = None
+) -> None:
     """Rounds of a turn each, one call after the other.
 
     Each turn begins with calls that are not counted, since the caches hold another's weights and
@@ -70,10 +73,13 @@ def take_turns(members: Sequence[Member], calls: int, rounds: int) -> None:
     least = math.ceil(calls / rounds)
     for member in _turns(members, rounds):
         cold = _calls_in(_COLD_SECONDS, member) if member.seconds < _TURN_SECONDS else 0
-        _take(member, "time", max(least, _calls_in(_TURN_SECONDS, member)), warm=cold)
+        some = max(least, _calls_in(_TURN_SECONDS, member))
+        _take(member, "time", some, cold, pace or Pace())
 
 
-def give_at_once(members: Sequence[Member], calls: int, rounds: int) -> None:
+def give_at_once(
+    members: Sequence[Member], calls: int, rounds: int, pace: Pace | None = None
+) -> None:
     """Rounds of a turn each, all calls of a turn given at once.
 
     More of them, since at its end fewer and fewer are under way.
@@ -81,7 +87,8 @@ def give_at_once(members: Sequence[Member], calls: int, rounds: int) -> None:
     least = math.ceil(calls / rounds)
     for member in _turns(members, rounds):
         some = min(math.ceil(_AT_ONCE_SECONDS / max(member.seconds, 1e-6)), _MOST_AT_ONCE)
-        _take(member, "time_all", max(least, some), warm=_calls_in(_COLD_SECONDS, member))
+        cold = _calls_in(_COLD_SECONDS, member)
+        _take(member, "time_all", max(least, some), cold, pace or Pace())
 
 
 def _turns(members: Sequence[Member], rounds: int) -> Iterator[Member]:
@@ -99,10 +106,17 @@ def _calls_in(seconds: float, member: Member) -> int:
     return min(math.ceil(seconds / max(member.seconds, 1e-6)), _TURN_CALLS)
 
 
-def _take(member: Member, order: str, calls: int, warm: int) -> None:
+def _take(member: Member, order: str, calls: int, warm: int, pace: Pace) -> None:
+    """One turn; again where the machine lost its pace meanwhile."""
     patience = 600 + 100 * calls * member.seconds
-    member.samples += _asked(member, order, patience, calls=calls, warm=warm)["samples"]
-    time.sleep(_PAUSE)
+    while True:
+        pace.wait()
+        begun = time.monotonic()
+        samples = _asked(member, order, patience, calls=calls, warm=warm)["samples"]
+        time.sleep(_PAUSE)
+        if pace.held(begun):
+            member.samples += samples
+            return
 
 
 def _asked(member: Member, order: str, patience: float, **rest: Any) -> dict[str, Any]:
@@ -112,7 +126,9 @@ def _asked(member: Member, order: str, patience: float, **rest: Any) -> dict[str
         raise MemberError(member, str(error)) from error
 
 
-def _as_servers(members: Sequence[Member], calls: int, rounds: int) -> None:
+def _as_servers(
+    members: Sequence[Member], calls: int, rounds: int, pace: Pace | None = None
+) -> None:
     """Each in turn a server; the same arrivals for all.
 
     For some seconds at least: a queue that builds up does so over many requests.
@@ -123,13 +139,14 @@ def _as_servers(members: Sequence[Member], calls: int, rounds: int) -> None:
         coming = min(rate, 2 / max(member.seconds, 1e-6))
         requests = rounds * math.ceil(max(calls, coming * _SERVED_SECONDS) / rounds)
         patience = 600 + 10 * requests * (member.seconds + 1 / rate)
+        (pace or Pace()).wait()
         answer = _asked(member, "serve", patience, rate=rate, requests=requests, seed=0)
         member.samples += answer["samples"]
         member.extra["busy"] = answer["busy"]
         member.extra["seconds"] = answer["seconds"]
 
 
-WORK: dict[str, Callable[[Sequence[Member], int, int], None]] = {
+WORK: dict[str, Callable[[Sequence[Member], int, int, Pace | None], None]] = {
     "stream": take_turns,
     "train": take_turns,
     "offline": give_at_once,
