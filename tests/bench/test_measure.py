@@ -29,6 +29,7 @@ ENGINES = ("eager", "onnxruntime", "openvino")
 def _any_noise(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is tested here holds on a busy machine as well."""
     monkeypatch.setattr("vertebra.bench.measuring.WORST_FLOOR", 1e9)
+    monkeypatch.setattr("vertebra.bench.pace._SLOWER", 1e9)
 
 
 @pytest.fixture(scope="module")
@@ -193,9 +194,9 @@ def test_a_bench_that_is_killed_goes_on_where_it_was(tmp_path: Path) -> None:
     place = tmp_path / "evidence.sqlite"
     program = (
         "from vertebra.bench import cells, run, measure as m\n"
-        "from vertebra.bench import grouping, measuring\n"
+        "from vertebra.bench import grouping, measuring, pace\n"
         "from vertebra.evidence import Evidence\n"
-        "measuring.WORST_FLOOR, grouping._TOGETHER = 1e9, 1\n"
+        "measuring.WORST_FLOOR, pace._SLOWER, grouping._TOGETHER = 1e9, 1e9, 1\n"
         f"store = Evidence({str(place)!r})\n"
         "names = ['resnet20', 'plain20', 'resnet32']\n"
         "run(cells(names, ['onnxruntime'], threads=1), store, tell=print)\n"

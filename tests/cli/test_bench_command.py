@@ -20,6 +20,7 @@ def _home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patch.setenv("VERTEBRA_HOME", str(tmp_path_factory.mktemp("home")))
         patch.delenv("VERTEBRA_EVIDENCE", raising=False)
         patch.setattr("vertebra.bench.measuring.WORST_FLOOR", 1e9)
+        patch.setattr("vertebra.bench.pace._SLOWER", 1e9)
         yield
 
 
