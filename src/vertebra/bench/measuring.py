@@ -121,7 +121,7 @@ def run(
     calls = LEAST_CALLS[highest]
     pending = list(_pending(wanted, store, machine, force, by_layer, outcome, calls))
     if outcome.known:
-        tell(f"{len(outcome.known)} known already, {len(pending)} to measure{_of_these(outcome)}")
+        tell(f"{len(outcome.known)} known already, {len(pending)} to measure{_disturbed(outcome)}")
     if pending:
         for text in disturbance.now():
             tell(f"warning: this machine is busy: {text}")
@@ -207,7 +207,7 @@ def _lacks(known: Measurement, calls: int, by_layer: bool) -> bool:
     return few or (bool(known.warnings) and late) or (by_layer and "layers" not in known.extra)
 
 
-def _of_these(outcome: Outcome) -> str:
+def _disturbed(outcome: Outcome) -> str:
     disturbed = sum(bool(known.warnings) for known in outcome.known)
     return f"; {disturbed} were disturbed, --force measures again" if disturbed else ""
 

@@ -126,7 +126,7 @@ def _of_cost(winner: Candidate) -> Iterator[str]:
     if winner.cost is not None and winner.cost.disturbed:
         yield (
             f"what {winner.model} takes was measured while {'; '.join(winner.cost.disturbed)}: "
-            f"measure it again (vertebra bench does so by itself)"
+            f"measure it again (vertebra bench --force)"
         )
 
 
