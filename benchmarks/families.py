@@ -205,7 +205,7 @@ def sayings(nets: Mapping[str, Times]) -> Iterator[str]:
     for said, slow, quick in SAYINGS:
         if slow not in nets or quick not in nets:
             continue
-        for setting in nets[slow]:
+        for setting in sorted(nets[slow]):
             if setting in nets[quick]:
                 a, b = nets[slow][setting], nets[quick][setting]
                 yield (

@@ -54,7 +54,31 @@ def test_attention_is_a_kind_of_its_own_and_nothing_is_lost() -> None:
     done = work(body)
     tokens, width, depth = 50, 768, 12
     assert done["attention"].macs == depth * 2 * tokens * tokens * width
-    assert done["norm"].operations == 2 * depth + 1
+    assert done["layer_norm"].operations == 2 * depth + 1
+    assert done["exponential"].operations == depth  # GELUs: softmax is inside of attention
     assert sum(part.macs for part in done.values()) == body.macs
     moved = sum(part.bytes_moved for part in done.values())
     assert 0.99 * body.bytes_moved < moved <= body.bytes_moved
+
+
+def test_what_computes_exponentials_is_told_apart_from_what_does_not() -> None:
+    net = torchvision.models.efficientnet_b0(weights=None).eval()
+    seen: Counter[str] = Counter()
+
+    def hook(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        kind = "batch_norm" if isinstance(module, nn.BatchNorm2d) else "exponential"
+        seen[kind] += 1
+        # Each reads a map and writes one; the parameters of norms are held apart below.
+        seen[f"bytes of {kind}"] += 4 * (inputs[0].numel() + output.numel())
+
+    kinds = nn.BatchNorm2d | nn.SiLU | nn.Sigmoid
+    handles = [m.register_forward_hook(hook) for m in net.modules() if isinstance(m, kinds)]
+    with torch.no_grad():
+        net(torch.zeros(2, 3, 64, 64))
+    for handle in handles:
+        handle.remove()
+    done = work(dissect(net, (3, 64, 64), batch=2))
+    for kind in ("batch_norm", "exponential"):
+        assert done[kind].operations == seen[kind], kind
+        moved = done[kind].bytes_moved - done[kind].weights
+        assert moved == pytest.approx(seen[f"bytes of {kind}"], rel=0.02), kind

@@ -1,7 +1,9 @@
 """What a network does, summed by the kind of work: what its time on a machine hangs on.
 
 A multiply-accumulate of a depthwise convolution takes many times as long as one of a dense one, and
-an activation none at all but time all the same. So a model of cost needs them apart.
+an activation none at all but time all the same: none where an engine fuses a ReLU into the
+convolution before it, much where each number needs an exponential. So a model of cost needs them
+apart.
 """
 
 from __future__ import annotations
@@ -20,11 +22,23 @@ KINDS = (
     "depthwise",  # groups of one channel
     "linear",  # a product with weights
     "attention",  # a product of two maps
-    "norm",
+    "batch_norm",  # by stored statistics: one factor and one summand a channel
+    "layer_norm",  # by the statistics of the map itself, also of groups of channels
+    "exponential",  # SiLU, GELU, sigmoid, softmax: what computes an exponential a number
     "layout",  # copies, concatenation, rolling: nothing is computed
-    "elementwise",  # activations, sums, pooling: all else
+    "elementwise",  # other activations, sums, pooling: all else
 )
-_NORMS = ("native_batch_norm", "native_layer_norm", "native_group_norm", "batch_norm", "layer_norm")
+_NORMS = {
+    "native_batch_norm": "batch_norm",
+    "batch_norm": "batch_norm",
+    "native_layer_norm": "layer_norm",
+    "layer_norm": "layer_norm",
+    "native_group_norm": "layer_norm",
+}
+_EXPONENTIALS = frozenset(
+    "silu gelu mish elu sigmoid log_sigmoid_forward softplus tanh exp erf _softmax _safe_softmax "
+    "_log_softmax".split()
+)
 _LAYOUT = COPIES | {"cat", "stack", "roll", "index", "index_select", "constant_pad_nd", "repeat"}
 
 
@@ -73,7 +87,9 @@ def _kind(body: Anatomy, node: Node, macs: int) -> str | None:
         fused = node.name in ATTENTIONS or node.name in ("bmm", "baddbmm")
         return "attention" if fused else "linear"
     if node.name in _NORMS:
-        return "norm"
+        return _NORMS[node.name]
+    if node.name in _EXPONENTIALS:
+        return "exponential"
     if node.name in _LAYOUT:
         return "layout"
     return None if node.name in VIEWS else "elementwise"

@@ -24,6 +24,9 @@ Features = Callable[[Work], tuple[float, ...]]
 
 # A rate for the multiply-accumulates of each of these, and for the bytes of what all others move.
 _PRODUCTS = ("convolution", "pointwise", "grouped", "depthwise", "linear", "attention")
+# What engines do apart from the product before it. The bytes of each have a rate of their own: that
+# of a ReLU, which is done with the product, would be drawn up by a SiLU's.
+_APART = ("layer_norm", "exponential")
 # Weight of what is believed of a rate before, beside a measured network's 1. Without it grouped
 # convolutions, that only ResNeXt lives by, were ten times too dear; 0.03 to 0.5 do as well.
 _PRIOR = 0.1
@@ -55,16 +58,18 @@ class CostModel:
 
 
 def features(work: Work) -> tuple[float, ...]:
-    """MACs of each product; bytes of weights; bytes of maps of products, and of all else; number
-    of operations.
+    """MACs of each product; bytes of weights; bytes of maps of products, of what is done apart from
+    them, and of all else; number of operations.
     """
     parts = {kind: tuple(numbers) for kind, numbers in work.items()}
+    maps = {kind: float(part[1] - part[2]) for kind, part in parts.items()}
     macs = [float(parts[kind][0]) if kind in parts else 0.0 for kind in _PRODUCTS]
-    weights = sum(part[2] for part in parts.values())
-    in_products = sum(parts[kind][1] - parts[kind][2] for kind in _PRODUCTS if kind in parts)
-    moved = sum(part[1] - part[2] for kind, part in parts.items() if kind not in _PRODUCTS)
-    operations = sum(part[3] for part in parts.values())
-    return (*macs, float(weights), float(in_products), float(moved), float(operations))
+    apart = [maps.get(kind, 0.0) for kind in _APART]
+    in_products = sum(maps.get(kind, 0.0) for kind in _PRODUCTS)
+    moved = sum(maps.values()) - in_products - sum(apart)
+    weights = float(sum(part[2] for part in parts.values()))
+    operations = float(sum(part[3] for part in parts.values()))
+    return (*macs, weights, in_products, *apart, moved, operations)
 
 
 def fit(examples: Sequence[Example]) -> CostModel | None:
