@@ -1,6 +1,8 @@
 """The model of cost against data that are made by known rates, and against its own error."""
 
+import csv
 import statistics
+from pathlib import Path
 
 import pytest
 from sklearn.linear_model import LinearRegression
@@ -93,3 +95,24 @@ def test_a_kind_of_work_that_hardly_any_network_does_gets_no_rate_by_chance(
     by_chance = fit(examples)
     assert by_chance is not None
     assert by_chance.seconds(grouped.work) > 3 * real
+
+
+@pytest.mark.parametrize("setting", [("eager", "fp32"), ("openvino", "bf16")])
+def test_of_what_was_measured_a_family_is_told_better_than_by_arithmetic(
+    setting: tuple[str, str],
+) -> None:
+    """docs/benchmarks.md publishes these errors, of these measurements."""
+    with Path(__file__).with_name("measured.csv").open(newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["workload"] == "stream"]
+    examples = [
+        Example(entry.name, entry.family, entry.work, float(row["p50"]))
+        for row in rows
+        for entry in (get(row["model"]),)
+        if (row["engine"], row["precision"]) == setting
+    ]
+    ours, macs = (
+        statistics.median(left_out_errors(examples, of).values()) for of in (features, by_macs)
+    )
+    assert len(examples) >= 40
+    assert ours <= 0.2
+    assert ours <= macs / 2
