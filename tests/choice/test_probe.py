@@ -18,8 +18,9 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from vertebra.choice.image_features import features_of
 from vertebra.choice.logme import logme
-from vertebra.choice.probe import features_of, fold_parts, probe
+from vertebra.choice.probe import fold_parts, probe
 from vertebra.core import VertebraError
 from vertebra.data import ImageDataset, open_dataset
 from vertebra.zoo import create

@@ -99,7 +99,7 @@ def test_asking_loads_no_torch() -> None:
         "from vertebra.choice.gate import gate\n"
         "from vertebra.choice.rules import covered\n"
         "from vertebra.choice.recipe import recipe\n"
-        "import vertebra.choice.logme, vertebra.choice.probe\n"
+        "import vertebra.choice.image_features, vertebra.choice.logme, vertebra.choice.probe\n"
         "asked = Requirement(images=20000, licence='mit')\n"
         "gate(asked), covered(asked), recipe('resnet50', asked).command()\n"
         "print([name for name in ('torch', 'numpy', 'scipy', 'timm') if name in sys.modules])"

@@ -28,7 +28,7 @@ _PRODUCTS = ("convolution", "pointwise", "grouped", "depthwise", "linear", "atte
 # of a ReLU, which is done with the product, would be drawn up by a SiLU's.
 _APART = ("layer_norm", "exponential")
 # Weight of what is believed of a rate before, beside a measured network's 1. Without it grouped
-# convolutions, that only ResNeXt lives by, were ten times too dear; 0.03 to 0.5 do as well.
+# convolutions, that only ResNeXt lives by, were 3.6 times too dear; 0.03 to 0.5 do as well.
 _PRIOR = 0.1
 # Networks and families below which nothing is predicted: more rates than facts.
 LEAST_NETWORKS, LEAST_FAMILIES = 12, 4

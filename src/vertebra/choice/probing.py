@@ -52,7 +52,7 @@ def _worth_probing(choice: Choice) -> list[Candidate]:
 
 
 def _probed(one: Candidate, dataset: ImageDataset) -> tuple[Accuracy, float | None]:
-    from vertebra.choice.probe import features_of
+    from vertebra.choice.image_features import features_of
     from vertebra.zoo import create
 
     net = create(one.model, num_classes=0, weights=one.weights)
