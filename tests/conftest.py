@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -23,12 +24,21 @@ _ONE_THREAD = {"anatomy", "choice", "evidence", "nn", "zoo"}
 MakeFolder = Callable[..., Path]
 
 
-def pytest_configure() -> None:
-    """Of several workers each has a core of its own, so that none waits for another's threads."""
+def _keep_to_one_core() -> None:
+    """Of several workers each has a core of its own, so that none waits for another's threads.
+
+    Before PyTorch is imported, which counts its threads then: two that share a core wait for each
+    other for most of the time.
+    """
     worker = os.environ.get("PYTEST_XDIST_WORKER", "")
     if worker.startswith("gw") and hasattr(os, "sched_setaffinity"):
+        assert "torch" not in sys.modules
         cores = sorted(os.sched_getaffinity(0))
         os.sched_setaffinity(0, {cores[int(worker[2:]) % len(cores)]})
+
+
+# Not in a hook: those are called when every folder's conftest, and with it PyTorch, is imported.
+_keep_to_one_core()
 
 
 @pytest.fixture(autouse=True)
