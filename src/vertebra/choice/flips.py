@@ -8,9 +8,9 @@ from typing import Any
 
 from vertebra.choice.candidate import Candidate
 from vertebra.choice.choice import Flip
-from vertebra.choice.decide import decide_again
+from vertebra.choice.decide import decide_again, may_win
 from vertebra.choice.hours import Pace
-from vertebra.choice.limits import AXES, Axis, typed
+from vertebra.choice.limits import AXES, Axis, breaks, typed
 from vertebra.choice.requirement import Requirement
 from vertebra.zoo import get
 
@@ -24,8 +24,9 @@ def turning(
     requirement: Requirement, winner: Candidate, candidates: Sequence[Candidate], pace: Pace
 ) -> list[Flip]:
     """What would change the answer: limits, then numbers of images."""
-    by_limit = flips(requirement, winner, candidates)
-    return [*by_limit, *flips_by_images(requirement, winner, candidates, pace)]
+    some = [one for one in candidates if may_win(one)]
+    by_limit = flips(requirement, winner, some)
+    return [*by_limit, *flips_by_images(requirement, winner, some, pace)]
 
 
 def flips(
@@ -65,11 +66,11 @@ def _looser(
     winner: Candidate,
     candidates: Sequence[Candidate],
 ) -> list[Flip]:
-    """The nearest value of another candidate, beyond the limit, at which another one wins."""
-    limit = getattr(requirement, axis.field)
-    values = {value for one in candidates if (value := axis.of(one)) is not None}
-    beyond = sorted(v for v in values if (v > limit if axis.most else 0 < v < limit))
-    for value in beyond if axis.most else reversed(beyond):
+    """The nearest value beyond the limit that lets another candidate in, and that one wins."""
+    kept_out = (breaks(one, requirement) for one in candidates)
+    # One that breaks another limit, too, stays out.
+    beyond = {broken[0].value for broken in kept_out if [one.axis for one in broken] == [axis]}
+    for value in sorted((v for v in beyond if v > 0), reverse=not axis.most):
         becomes = decide_again(candidates, _with(requirement, axis, value))
         if becomes is not None and becomes.model != winner.model:
             text = f"{axis.noun} limit of {typed(axis, value)}"
