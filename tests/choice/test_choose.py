@@ -13,7 +13,7 @@ from chosen import chosen
 import made_up
 from vertebra.choice import Accuracy, OnData, Requirement, choose
 from vertebra.choice.facts import usable_weights
-from vertebra.choice.limits import AXES, typed
+from vertebra.choice.limits import AXES, shown_value, typed
 from vertebra.evidence import Evidence
 from vertebra.zoo import get, list_models
 
@@ -247,3 +247,23 @@ def test_commands_name_the_data_and_the_bench_that_is_missing(store: Evidence) -
     assert better
     benches = [text for text in choice.proposals if text.startswith("vertebra bench")]
     assert all(any(name in text for text in benches) for name in better)
+
+
+@pytest.mark.parametrize("asked", [{"latency_ms": 1000.0}, {"latency_ms": 0.001}])
+def test_where_few_were_measured_the_others_are_to_be_measured_first(
+    tmp_path: Path, asked: dict[str, float]
+) -> None:
+    few = Evidence(str(tmp_path / "evidence.sqlite"))
+    few.add([made_up.measurement(name) for name in ("resnet18", "resnet50")], made_up.MACHINE)
+    choice = chosen(few, images=20_000, classes=100, **asked)
+    first, *others = choice.proposals
+    assert first.startswith("vertebra bench ")
+    assert "resnet18" not in first
+    assert not any("alexnet" in text for text in others), "nobody knows what it costs"
+    assert any("too few to predict" in text for text in choice.notes)
+
+
+def test_a_memory_of_gigabytes_is_told_in_whole_megabytes() -> None:
+    (axis,) = (axis for axis in AXES if axis.field == "memory_mb")
+    assert shown_value(axis, 1234.4) == "1234 MB"
+    assert shown_value(axis, 999.4) == "999 MB"

@@ -89,6 +89,7 @@ def test_a_slower_second_bench_is_called_slower(tmp_path: Path) -> None:
         (("--suite", "familes"), "did you mean families"),
         ((*NET, "--engine", "openvino", "--layout", "channels_last"), "layout"),
         ((*NET, "--store", "nonsense://x"), "nonsense"),
+        ((*NET, "--html", "no/such/page.html"), "no/such is no folder"),
         (("--compare", "a.json"), "two files"),
         (("--compare", "no.json", "such.json"), "no.json"),
     ],

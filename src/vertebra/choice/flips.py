@@ -84,9 +84,11 @@ def _with(requirement: Requirement, axis: Axis, limit: float) -> Requirement:
 
 
 def _flip(axis: Axis, value: float, becomes: Candidate | None, text: str) -> Flip:
-    return Flip(
-        axis.field, value, becomes, f"{text}: {becomes.name if becomes else 'nothing fits'}"
-    )
+    return Flip(axis.field, value, becomes, f"{text}: {_named(becomes)}")
+
+
+def _named(candidate: Candidate | None) -> str:
+    return candidate.name if candidate else "nothing that was measured fits"
 
 
 def flips_by_images(
@@ -105,8 +107,8 @@ def flips_by_images(
             asked = replace(requirement, images=number)
             becomes = decide_again([_trained(one, asked, pace) for one in candidates], asked)
             if becomes is None or becomes.model != winner.model:
-                what = becomes.name if becomes else "nothing fits"
-                text = f"{'at most' if number < images else 'from'} {number} images: {what}"
+                bound = "at most" if number < images else "from"
+                text = f"{bound} {number} images: {_named(becomes)}"
                 found.append(Flip("images", float(number), becomes, text))
                 break
     return found

@@ -53,7 +53,8 @@ def shown_value(axis: Axis, value: float) -> str:
     """A value in the unit of its axis."""
     if axis.unit == "%":
         return f"{100 * value:.1f} %"
-    return f"{value:.3g}{' ' + axis.unit if axis.unit else ''}"
+    shown = f"{value:.3g}" if value < 1000 else f"{value:.0f}"
+    return f"{shown}{' ' + axis.unit if axis.unit else ''}"
 
 
 def typed(axis: Axis, value: float, holds: bool = True) -> str:

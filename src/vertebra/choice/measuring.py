@@ -17,6 +17,7 @@ from vertebra.choice.measured import Setting
 from vertebra.choice.order import best
 from vertebra.choice.requirement import Requirement
 from vertebra.choice.rivals import race
+from vertebra.choice.spread import spread
 from vertebra.core import VertebraError
 from vertebra.evidence import Evidence
 from vertebra.machine import Machine
@@ -132,7 +133,7 @@ def _next(
     known = {one.model: one.family for one in here if one.is_measured}
     if len(known) < LEAST_NETWORKS or len(set(known.values())) < LEAST_FAMILIES:
         done = set(known) | {model for model, _ in tried}
-        for model in _spread(facts.candidates, done):
+        for model in spread(facts.candidates, done):
             yield model, setting
         return
     open_ones = [
@@ -145,19 +146,6 @@ def _next(
     winner = best(open_ones, requirement.prefer, requirement.min_accuracy is not None)
     if winner is not None and not winner.is_measured:
         yield winner.model, _setting_of(winner)
-
-
-def _spread(candidates: Sequence[Candidate], known: set[str]) -> list[str]:
-    """The cheapest of each family, then the second of each, ... that are not known yet."""
-    by_family: dict[str, list[Candidate]] = {}
-    for one in {one.model: one for one in candidates}.values():
-        by_family.setdefault(one.family, []).append(one)
-    ranked = [
-        (place, one.gmacs, one.model)
-        for some in by_family.values()
-        for place, one in enumerate(sorted(some, key=lambda c: c.gmacs))
-    ]
-    return [model for _, _, model in sorted(ranked) if model not in known]
 
 
 def _steps(requirement: Requirement, model: str, machine: Machine) -> list[Cell]:

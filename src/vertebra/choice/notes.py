@@ -22,6 +22,11 @@ def noted(facts: Facts, winner: Candidate | None, requirement: Requirement) -> I
     total = {one.model for one in facts.candidates}
     what = "" if requirement.percentile == "p50" else f" up to {requirement.percentile}"
     yield f"{len(measured)} of {len(total)} networks were measured on this machine{what}"
+    if not facts.models and len(measured) < len(total):
+        yield (
+            "these are too few to predict what the others cost, and one of those may well be the "
+            "better choice: --measure 10 measures what matters for ten minutes"
+        )
     yield from why_nothing_runs(requirement)
     yield from _of_other_ways(facts, requirement)
     yield from _of_predictions(facts, requirement)

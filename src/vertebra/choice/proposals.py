@@ -11,6 +11,7 @@ from vertebra.choice.facts import Facts
 from vertebra.choice.limits import breaks
 from vertebra.choice.requirement import Requirement
 from vertebra.choice.rivals import race
+from vertebra.choice.spread import spread
 
 _RUNS = 3
 
@@ -19,15 +20,8 @@ def proposed(
     facts: Facts, winner: Candidate | None, requirement: Requirement, data: str | None
 ) -> Iterator[str]:
     """The commands; ``data``: where the images are."""
-    ranked = [one for one in by_merit(facts.candidates, requirement) if not one.cost_only]
-    if winner is None or not winner.is_measured:
-        # Nothing ranks them yet, so the cheapest, which are measured soonest.
-        cheapest = sorted(ranked, key=lambda one: one.gmacs)
-        names = [one.model for one in cheapest[:_RUNS]]
-        if names and not any(one.is_measured for one in ranked):
-            setting = runnable_setting(requirement)
-            if setting is not None:
-                yield bench(requirement, names, setting)
+    if not facts.models:
+        yield from _to_predict_by(facts, requirement)
     if winner is not None:
         if facts.pace.wants_step(winner, requirement):
             yield bench_steps(requirement, winner.model)
@@ -37,7 +31,18 @@ def proposed(
         for one in perhaps_better(facts, winner, requirement):
             yield bench(requirement, [one.model], (one.engine, one.precision, one.layout))
     if winner is not None and winner.rank >= 2:
-        fitting = [one for one in ranked if not breaks(one, requirement)]
+        ranked = by_merit(facts.candidates, requirement)
+        some = [one for one in ranked if one.cost is not None and not one.cost_only]
+        fitting = [one for one in some if not breaks(one, requirement)]
         for one in fitting[:_RUNS]:
             weights = f" --weights {one.weights}" if one.weights else ""
             yield f"vertebra train {data or 'DATA'} --model {one.model}{weights}"
+
+
+def _to_predict_by(facts: Facts, requirement: Requirement) -> Iterator[str]:
+    """Nothing says yet what most of them cost, so the cheapest, which are measured soonest."""
+    setting = runnable_setting(requirement)
+    measured = {one.model for one in facts.candidates if one.is_measured}
+    names = spread(facts.candidates, measured)[:_RUNS]
+    if names and setting is not None:
+        yield bench(requirement, names, setting)

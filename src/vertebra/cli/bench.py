@@ -59,6 +59,8 @@ def command(
     from vertebra.bench.suite import suite as networks
     from vertebra.evidence import Evidence
 
+    if html and not html.parent.is_dir():  # before minutes of measuring, and not after them
+        raise VertebraError(f"{html.parent} is no folder, so {html.name} cannot be written there")
     names = [*(targets or ()), *(networks(suite) if suite else ())]
     wanted = cells(
         names,

@@ -68,7 +68,7 @@ def _front(front: Sequence[Candidate]) -> None:
     """Those that none beats on everything."""
     if not front:
         return
-    from vertebra.report.words import percent, si, size
+    from vertebra.report.words import percent, si
 
     output.line("within the limits and beaten by none on everything, each in its fastest engine:")
     rows = []
@@ -88,14 +88,21 @@ def _front(front: Sequence[Candidate]) -> None:
                 percent(value, 1),
                 f"{1e3 * cost.seconds:.2f}",
                 f"{cost.images_per_second:.1f}",
-                size(cost.memory) if cost.memory is not None else "-",
-                size(cost.file) if cost.file is not None else "-",
+                _megabytes(cost.memory),
+                _megabytes(cost.file),
                 si(one.params),
                 f"{one.logme:.3f}" if one.logme is not None else "-",
             ]
         )
     columns = ["model", "engine", "evidence", "accuracy", "ms", "images/s", "memory", "file"]
     output.table([*columns, "parameters", "LogME"], rows, text=3)
+
+
+def _megabytes(number: int | None) -> str:
+    """In the unit of --memory-mb and --file-mb."""
+    if number is None:
+        return "-"
+    return f"{number / 1e6:.{1 if number < 1e8 else 0}f} MB"
 
 
 def _advice(choice: Choice) -> None:
