@@ -68,6 +68,20 @@ def test_patience_has_an_end_and_then_it_is_told(clock: Clock) -> None:
     assert pace.seconds == 1.5
 
 
+def test_a_bench_waits_no_longer_than_it_works_and_a_little_more(clock: Clock) -> None:
+    """Spells as long as fast moments, each too short to count: nobody would wait for ever."""
+    told: list[str] = []
+    pace = Pace(lambda: 1.0 if clock.now % 3 < 0.5 else 1.5, tell=told.append)
+    worked = 0
+    for _ in range(20):
+        pace.begin()
+        worked += len(list(turns(pace, clock, 10)))
+    assert worked == 200
+    assert clock.now < 2 * worked + 90 + 20
+    assert told[0].endswith("for 85 s more at most")
+    assert len(told) <= 20
+
+
 def test_what_was_measured_before_the_first_fast_moment_was_slow(clock: Clock) -> None:
     """The fastest pace was not known then."""
     pace = Pace(slow_between(clock, (0.0, 3.5)))
@@ -83,7 +97,7 @@ def test_a_pace_that_stays_is_the_machine_s(clock: Clock) -> None:
     """A laptop that is warm would else be waited for with each group."""
     pace = Pace(slow_between(clock, (2.5, 1e9)))
     warned = []
-    for _ in range(4):
+    for _ in range(8):
         pace.begin()
         began = clock.now
         assert len(list(turns(pace, clock, 10))) == 10

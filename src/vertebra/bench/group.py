@@ -17,7 +17,15 @@ from vertebra.bench.pace import Pace, told_by
 from vertebra.bench.plan import Cell
 from vertebra.bench.statistics import Ratio, median_interval, paired_ratio
 from vertebra.bench.wire import Child, WorkerError
-from vertebra.bench.workloads import ROUNDS, WORK, Member, MemberError, take_turns, takes_turns
+from vertebra.bench.workloads import (
+    ROUNDS,
+    WORK,
+    Member,
+    MemberError,
+    expected_seconds,
+    take_turns,
+    takes_turns,
+)
 from vertebra.evidence import Measurement
 from vertebra.machine import Machine, percentile
 from vertebra.runtime import KEEPS_FP32
@@ -89,6 +97,11 @@ class Group:
                     if isinstance(error, MemberError) and error.member is member:
                         self._drop(member, error)
         return None
+
+    @property
+    def expected_seconds(self) -> float:
+        """About how long :meth:`measure` takes."""
+        return expected_seconds(self.members, self._calls, self.rounds)
 
     def measure(self, machine: Machine, floor: float) -> list[Measurement]:
         """The measurement of every member that does not fail; can be asked again."""

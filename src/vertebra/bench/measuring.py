@@ -127,7 +127,7 @@ def run(
             tell(f"warning: this machine is busy: {text}")
     clock = _Clock(len(pending), tell)
     floor = floor or Floor(tell)
-    with _pace_for(pending, store, machine) as pace:
+    with _pace_for(pending, store, machine, tell) as pace:
         for some in groups(pending):
             clock.next(some)
             group = Group(some, calls, by_layer, pace=pace)
@@ -143,13 +143,13 @@ def run(
 
 
 def _pace_for(
-    pending: Sequence[Cell], store: Evidence, machine: Machine
+    pending: Sequence[Cell], store: Evidence, machine: Machine, tell: Tell
 ) -> contextlib.AbstractContextManager[Pace]:
     """The pace that turns wait for: of as many threads as a cell uses; none of a GPU."""
     if not pending or any(cell.setup.on_gpu for cell in pending):
         return contextlib.nullcontext(Pace())
     known = store.measurements(machine=machine.fingerprint)
-    return paced(pending[0].setup.thread_count, known)
+    return paced(pending[0].setup.thread_count, known, tell)
 
 
 def _undisturbed(
@@ -165,6 +165,7 @@ def _undisturbed(
         noise = floor.of(group)
         if noise is None or noise > WORST_FLOOR:
             return found, noise
+        tell(f"measuring in {group.rounds} rounds, about {group.expected_seconds:.0f} s")
         found = group.measure(machine, noise)
         disturbed = dict.fromkeys(w for m in found for w in m.warnings)
         if not disturbed:

@@ -21,9 +21,9 @@ from vertebra.evidence import Measurement
 
 # How much slower than at its fastest a machine is when it is at another pace.
 _SLOWER = 1.15
-# Seconds for which a fast spell is waited for, in all of a group; between two looks at it; for
-# which one look holds.
-_PATIENCE, _LOOK, _HOLDS = 90.0, 0.1, 0.05
+# Seconds for which a fast spell is waited for at most; between two looks at it; for which one look
+# holds; after which it is told that one waits.
+_PATIENCE, _LOOK, _HOLDS, _TOLD_AFTER = 90.0, 0.1, 0.05, 5.0
 # The share of turns at another pace of which a measurement says so.
 _SOME = 0.1
 
@@ -36,12 +36,17 @@ class Pace:
         ask: seconds of the fixed work at this moment; by default every moment is as good.
         fastest: the least of these, as far as it is known.
         pids: of processes that do it, which disturb nothing.
+        tell: called with one line where one has to wait.
     """
 
     ask: Callable[[], float] = lambda: 0.0
     fastest: float = float("inf")
     pids: tuple[int, ...] = ()
+    tell: Callable[[str], None] = lambda _text: None
     _left: float = _PATIENCE
+    _waited: float = 0.0
+    _since: float | None = None
+    _told: bool = False
     _taken: list[float] = field(default_factory=list)
     _lately: list[float] = field(default_factory=list)
     _now: float = 0.0
@@ -49,8 +54,16 @@ class Pace:
     _was_fast: float = field(default_factory=time.monotonic)
 
     def begin(self) -> None:
-        """The turns of a group begin."""
-        self._left, self._taken = _PATIENCE, []
+        """The turns of a group begin.
+
+        Patience comes back as work is done: a bench waits for as long as it works, and 90 s more,
+        whatever the machine does.
+        """
+        now = time.monotonic()
+        worked = 0.0 if self._since is None else now - self._since - self._waited
+        self._left = min(_PATIENCE, max(self._left, 0.0) + worked)
+        self._since, self._waited = now, 0.0
+        self._taken, self._told = [], False
 
     def wait(self) -> None:
         """Until the machine is at its pace, as long as there is patience."""
@@ -59,6 +72,7 @@ class Pace:
             self._look()
         while self._is_slow(self._now) and self._left > time.monotonic() - begun:
             time.sleep(_LOOK)
+            self._say(time.monotonic() - begun)
             self._look()
         self._spend(begun)
 
@@ -70,6 +84,7 @@ class Pace:
         slow = self._is_slow(self._now)
         if slow and self._left > 0:
             self._spend(begun)
+            self._say()
             return False
         self._taken.append(self._now)
         return True
@@ -98,18 +113,35 @@ class Pace:
     def _is_slow(self, seconds: float) -> bool:
         return seconds > _SLOWER * self.fastest
 
+    def _say(self, spent: float = 0.0) -> None:
+        """Once a group, that it takes longer, and how much at most."""
+        if not self._told and self._waited + spent > _TOLD_AFTER:
+            self._told = True
+            left = max(self._left - spent, 0.0)
+            self.tell(
+                "the machine is not at its pace: turns wait for it or are taken again, for "
+                f"{left:.0f} s more at most"
+            )
+
     def _spend(self, begun: float) -> None:
-        self._left -= time.monotonic() - begun
+        spent = time.monotonic() - begun
+        self._left -= spent
+        self._waited += spent
         # So long at another pace, it is this machine's now: a laptop that is warm, a busier host.
         if self._lately and time.monotonic() - self._was_fast > 2 * _PATIENCE:
             self.fastest = min(self._lately)
 
 
 @contextlib.contextmanager
-def paced(threads: int, known: Iterable[Measurement] = ()) -> Iterator[Pace]:
+def paced(
+    threads: int,
+    known: Iterable[Measurement] = (),
+    tell: Callable[[str], None] = lambda _text: None,
+) -> Iterator[Pace]:
     """The pace of so many threads, while a process of its own tells it.
 
-    ``known``: what was measured on this machine before, which tells its fastest.
+    ``known``: what was measured on this machine before, which tells its fastest. ``tell``: as in
+    :class:`Pace`.
     """
     by = told_by(threads)
     before = [m.extra["pace"]["seconds"] for m in known if _by(m.extra) == by]
@@ -121,6 +153,7 @@ def paced(threads: int, known: Iterable[Measurement] = ()) -> Iterator[Pace]:
             lambda: float(child.ask("pace", 60)["seconds"]),
             min(before, default=float("inf")),
             (child.pid,),
+            tell,
         )
 
 

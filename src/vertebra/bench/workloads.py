@@ -77,6 +77,13 @@ def take_turns(
         _take(member, "time", some, cold, pace or Pace())
 
 
+def expected_seconds(members: Sequence[Member], calls: int, rounds: int) -> float:
+    """About how long :func:`take_turns` takes of a machine that has its pace."""
+    least = math.ceil(calls / rounds)
+    turns = (max(least * member.seconds, _TURN_SECONDS) + _COLD_SECONDS for member in members)
+    return rounds * sum(turns)
+
+
 def give_at_once(
     members: Sequence[Member], calls: int, rounds: int, pace: Pace | None = None
 ) -> None:
