@@ -49,10 +49,19 @@ def why_not(
     if better:
         enough = requirement.min_accuracy is not None
         best = max(better, key=lambda one: merit(one, requirement.prefer, enough))
-        return f"dominated by {best.name}: {compared(best, candidate)}"
+        return f"{_unknown(best, candidate)}dominated by {best.name}: {compared(best, candidate)}"
     if winner is None:
         return "nothing is recommended"
     return _beaten(candidate, winner, requirement)
+
+
+def _unknown(one: Candidate, other: Candidate) -> str:
+    """Where dominance is of cost alone, since nobody knows the accuracy of either."""
+    return (
+        ""
+        if one.accuracy or other.accuracy
+        else "accuracy unknown, and the rules speak no more for it; "
+    )
 
 
 def _unsure(axis: Axis, candidate: Candidate, requirement: Requirement) -> str:
@@ -81,6 +90,8 @@ def compared(one: Candidate, other: Candidate) -> str:
         points = 100 * (one.accuracy.value - other.accuracy.value)
         parts.append(_points(points))
     parts += [part for part in (_part(axis, one, other) for axis in AXES) if part]
+    if (one.engine, one.precision) != (other.engine, other.precision):
+        parts.append(f"{one.engine} {one.precision} beside {other.engine} {other.precision}")
     return ", ".join(parts) or "equal in all that is known"
 
 
