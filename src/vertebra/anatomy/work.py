@@ -1,9 +1,9 @@
 """What a network does, summed by the kind of work: what its time on a machine hangs on.
 
-A multiply-accumulate of a depthwise convolution takes many times as long as one of a dense one, and
-an activation none at all but time all the same: none where an engine fuses a ReLU into the
-convolution before it, much where each number needs an exponential. So a model of cost needs them
-apart.
+A multiply-accumulate of a depthwise convolution takes many times as long as one of a dense one. An
+activation has no multiply-accumulates: a ReLU takes hardly any time, since engines do it with the
+convolution before it, and a SiLU, which needs an exponential of each number, much. So a model of
+cost needs them apart.
 """
 
 from __future__ import annotations

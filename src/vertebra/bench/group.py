@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import secrets
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -99,9 +100,12 @@ class Group:
         return None
 
     @property
-    def expected_seconds(self) -> float:
-        """About how long :meth:`measure` takes."""
-        return expected_seconds(self.members, self._calls, self.rounds)
+    def expected(self) -> str:
+        """How long :meth:`measure` may take, in words; "" where that is not told by the calls."""
+        if WORK[self._cells[0].workload] is not take_turns:
+            return ""
+        seconds = expected_seconds(self.members, self._calls, self.rounds)
+        return f" in {self.rounds} rounds, about {math.ceil(seconds)} s at the machine's pace"
 
     def measure(self, machine: Machine, floor: float) -> list[Measurement]:
         """The measurement of every member that does not fail; can be asked again."""

@@ -165,7 +165,7 @@ def _undisturbed(
         noise = floor.of(group)
         if noise is None or noise > WORST_FLOOR:
             return found, noise
-        tell(f"measuring in {group.rounds} rounds, about {group.expected_seconds:.0f} s")
+        tell(f"measuring{group.expected}")
         found = group.measure(machine, noise)
         disturbed = dict.fromkeys(w for m in found for w in m.warnings)
         if not disturbed:

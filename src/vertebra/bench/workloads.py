@@ -70,18 +70,20 @@ def take_turns(
     Each turn begins with calls that are not counted, since the caches hold another's weights and
     threads sleep; but where a call takes as long as a turn, it would double the time.
     """
-    least = math.ceil(calls / rounds)
     for member in _turns(members, rounds):
-        cold = _calls_in(_COLD_SECONDS, member) if member.seconds < _TURN_SECONDS else 0
-        some = max(least, _calls_in(_TURN_SECONDS, member))
-        _take(member, "time", some, cold, pace or Pace())
+        _take(member, "time", *_calls_of_a_turn(member, calls, rounds), pace or Pace())
 
 
 def expected_seconds(members: Sequence[Member], calls: int, rounds: int) -> float:
-    """About how long :func:`take_turns` takes of a machine that has its pace."""
-    least = math.ceil(calls / rounds)
-    turns = (max(least * member.seconds, _TURN_SECONDS) + _COLD_SECONDS for member in members)
+    """About how long :func:`take_turns` takes on a machine that is at its pace."""
+    turns = [m.seconds * sum(_calls_of_a_turn(m, calls, rounds)) + _PAUSE for m in members]
     return rounds * sum(turns)
+
+
+def _calls_of_a_turn(member: Member, calls: int, rounds: int) -> tuple[int, int]:
+    """How many count, and how many before them do not."""
+    cold = _calls_in(_COLD_SECONDS, member) if member.seconds < _TURN_SECONDS else 0
+    return max(math.ceil(calls / rounds), _calls_in(_TURN_SECONDS, member)), cold
 
 
 def give_at_once(

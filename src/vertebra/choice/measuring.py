@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from vertebra.bench import Cell, Floor, cells, groups, run
 from vertebra.choice.candidate import Candidate
+from vertebra.choice.cheapest import cheapest_of_each_family
 from vertebra.choice.commands import TRAINED_BY, TRAINED_IN
 from vertebra.choice.cost_model import LEAST_FAMILIES, LEAST_NETWORKS
 from vertebra.choice.decide import decide, with_opinions
@@ -17,7 +18,6 @@ from vertebra.choice.measured import Setting
 from vertebra.choice.order import best
 from vertebra.choice.requirement import Requirement
 from vertebra.choice.rivals import race
-from vertebra.choice.spread import spread
 from vertebra.core import VertebraError
 from vertebra.evidence import Evidence
 from vertebra.machine import Machine
@@ -133,7 +133,7 @@ def _next(
     known = {one.model: one.family for one in here if one.is_measured}
     if len(known) < LEAST_NETWORKS or len(set(known.values())) < LEAST_FAMILIES:
         done = set(known) | {model for model, _ in tried}
-        for model in spread(facts.candidates, done):
+        for model in cheapest_of_each_family(facts.candidates, done):
             yield model, setting
         return
     open_ones = [

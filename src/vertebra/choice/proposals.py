@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from vertebra.choice.candidate import Candidate
+from vertebra.choice.cheapest import cheapest_of_each_family
 from vertebra.choice.commands import bench, bench_steps, in_turn, runnable_setting
 from vertebra.choice.explain import by_merit, perhaps_better
 from vertebra.choice.facts import Facts
 from vertebra.choice.limits import breaks
 from vertebra.choice.requirement import Requirement
 from vertebra.choice.rivals import race
-from vertebra.choice.spread import spread
 
 _RUNS = 3
 
@@ -43,6 +43,6 @@ def _to_predict_by(facts: Facts, requirement: Requirement) -> Iterator[str]:
     """Nothing says yet what most of them cost, so the cheapest, which are measured soonest."""
     setting = runnable_setting(requirement)
     measured = {one.model for one in facts.candidates if one.is_measured}
-    names = spread(facts.candidates, measured)[:_RUNS]
+    names = cheapest_of_each_family(facts.candidates, measured)[:_RUNS]
     if names and setting is not None:
         yield bench(requirement, names, setting)

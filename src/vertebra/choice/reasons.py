@@ -49,19 +49,18 @@ def why_not(
     if better:
         enough = requirement.min_accuracy is not None
         best = max(better, key=lambda one: merit(one, requirement.prefer, enough))
-        return f"{_unknown(best, candidate)}dominated by {best.name}: {compared(best, candidate)}"
+        alone = _in_cost_alone(best, candidate)
+        return f"{alone}dominated by {best.name}: {compared(best, candidate)}"
     if winner is None:
         return "nothing is recommended"
     return _beaten(candidate, winner, requirement)
 
 
-def _unknown(one: Candidate, other: Candidate) -> str:
+def _in_cost_alone(one: Candidate, other: Candidate) -> str:
     """Where dominance is of cost alone, since nobody knows the accuracy of either."""
-    return (
-        ""
-        if one.accuracy or other.accuracy
-        else "accuracy unknown, and the rules speak no more for it; "
-    )
+    if one.accuracy or other.accuracy:
+        return ""
+    return "accuracy unknown, and the rules speak no more for it; "
 
 
 def _unsure(axis: Axis, candidate: Candidate, requirement: Requirement) -> str:

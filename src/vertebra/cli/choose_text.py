@@ -9,6 +9,7 @@ from vertebra.cli import output
 
 if TYPE_CHECKING:
     from vertebra.choice import Candidate, Choice
+    from vertebra.choice.limits import Axis
 
 # Networks of which it is said why not, unless all are asked for.
 _SHOWN = 8
@@ -68,7 +69,10 @@ def _front(front: Sequence[Candidate]) -> None:
     """Those that none beats on everything."""
     if not front:
         return
+    from vertebra.choice.limits import AXES
     from vertebra.report.words import percent, si
+
+    sizes = [axis for axis in AXES if axis.field in ("memory_mb", "file_mb")]
 
     output.line("within the limits and beaten by none on everything, each in its fastest engine:")
     rows = []
@@ -88,8 +92,7 @@ def _front(front: Sequence[Candidate]) -> None:
                 percent(value, 1),
                 f"{1e3 * cost.seconds:.2f}",
                 f"{cost.images_per_second:.1f}",
-                _megabytes(cost.memory),
-                _megabytes(cost.file),
+                *(_of(axis, one) for axis in sizes),
                 si(one.params),
                 f"{one.logme:.3f}" if one.logme is not None else "-",
             ]
@@ -98,11 +101,12 @@ def _front(front: Sequence[Candidate]) -> None:
     output.table([*columns, "parameters", "LogME"], rows, text=3)
 
 
-def _megabytes(number: int | None) -> str:
-    """In the unit of --memory-mb and --file-mb."""
-    if number is None:
-        return "-"
-    return f"{number / 1e6:.{1 if number < 1e8 else 0}f} MB"
+def _of(axis: Axis, candidate: Candidate) -> str:
+    """Its value in the unit that the limit has."""
+    from vertebra.choice.limits import shown_value
+
+    value = axis.of(candidate)
+    return "-" if value is None else shown_value(axis, value)
 
 
 def _advice(choice: Choice) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Container, Sequence
 from vertebra.choice.candidate import Candidate
 
 
-def spread(candidates: Sequence[Candidate], known: Container[str]) -> list[str]:
+def cheapest_of_each_family(candidates: Sequence[Candidate], known: Container[str]) -> list[str]:
     """The cheapest of each family, then the second of each, ... that are not known yet."""
     by_family: dict[str, list[Candidate]] = {}
     for one in {one.model: one for one in candidates}.values():
