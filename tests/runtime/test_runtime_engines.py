@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -130,6 +131,20 @@ def test_sessions_side_by_side_keep_their_threads(net: nn.Module) -> None:
     two.close()
     one.close()
     assert torch.get_num_threads() == before
+
+
+def test_a_run_opens_no_file(net: nn.Module) -> None:
+    """How many cores may be used stands in files, and to read them takes 37 microseconds here."""
+    session = load(net, Setup("eager"), SHAPE)
+    prepared, opened = session.prepare(images(SHAPE)), list[str]()
+    watching = True
+    sys.addaudithook(
+        lambda event, of: opened.append(str(of[0])) if watching and event == "open" else None
+    )
+    session.run(prepared)
+    watching = False  # a hook stays for good
+    assert opened == []
+    session.close()
 
 
 def test_one_class_of_networks_is_compiled_many_times() -> None:
@@ -266,9 +281,11 @@ def test_layers_add_up(cell: tuple[str, str, str], artifacts: Artifacts, net: nn
             layers = session.layers(prepared)
             whole = time_call(lambda: session.run(prepared), rounds=20).p50
             share = sum(layer.seconds for layer in layers) / whole
-            if 0.2 < share < 2:
+            if 0.2 < share < 5:
                 break
-    assert 0.2 < share < 2
+    # OpenVINO's profiler alone makes this small network take two and a half times as long; what
+    # this would find is another unit.
+    assert 0.2 < share < 5
     products = [layer for layer in layers if "conv" in layer.kind.lower()]
     assert len(products) >= 3
     assert {layer.precision for layer in products} == {cell[1]}

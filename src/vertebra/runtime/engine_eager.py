@@ -32,6 +32,8 @@ class EagerSession:
         self.setup = setup
         self.input_shape = input_shape
         self._threads_before = torch.get_num_threads()
+        # Once: to find out how many may be used reads files, which takes as long as a small layer.
+        self._threads = setup.thread_count
         self._use_threads()
         started = time.perf_counter()
         multiply_float32_in_full(setup)
@@ -99,8 +101,8 @@ class EagerSession:
         del self._net, self._call
 
     def _use_threads(self) -> None:
-        if torch.get_num_threads() != self.setup.thread_count:
-            torch.set_num_threads(self.setup.thread_count)
+        if torch.get_num_threads() != self._threads:
+            torch.set_num_threads(self._threads)
 
     def _wait(self) -> None:
         if self.setup.on_gpu:
