@@ -343,3 +343,14 @@ def test_memory_that_training_and_batches_take_is_counted() -> None:
     assert 1.5e9 < grouping._need(step) < 3e9
     (large,) = cells(["resnet50"], batches=[64])
     assert grouping._need(large) > 2 * grouping._need(cells(["resnet50"])[0])
+
+
+@pytest.mark.parametrize("more", [0, 1])
+def test_more_threads_than_cores_are_told(
+    store: Evidence, monkeypatch: pytest.MonkeyPatch, more: int
+) -> None:
+    monkeypatch.setattr("vertebra.bench.measuring.groups", lambda _cells: ())  # nothing is measured
+    cores, told = describe().cores, list[str]()
+    run(cells(["lenet5"], threads=cores + more), store, force=True, tell=told.append)
+    says = f"warning: {cores + 1} threads share {cores} cores"
+    assert (says in told) == bool(more)

@@ -55,6 +55,35 @@ def test_times_that_were_not_taken_in_turn_decide_only_if_they_are_far_apart(
         assert (command in choice.proposals) == doubt
 
 
+@pytest.mark.parametrize(
+    ("by", "seconds", "doubt"),
+    [("numpy", 0.002, True), ("numpy", 0.001, False), ("another", 0.002, False)],
+)
+def test_times_of_a_machine_at_another_pace_decide_only_beyond_it(
+    tmp_path: Path, by: str, seconds: float, doubt: bool
+) -> None:
+    """1.9 times as long is no slower network where the machine took twice as long for the same."""
+    now, then = ({"by": "numpy", "seconds": 0.001}, {"by": by, "seconds": seconds})
+    quick = replace(made_up.measurement("resnet50"), extra={"turns": "now", "pace": now})
+    better = made_up.measurement("efficientnet_b3")  # 0.8 points more accurate
+    better = replace(better, p50=1.9 * quick.p50, extra={"turns": "then", "pace": then})
+    store = Evidence(str(tmp_path / "evidence.sqlite"))
+    store.add([quick, better])
+    choice = chosen(store, images=300_000, latency_ms=1e3 * quick.p50)
+    assert choice.recommended is not None
+    assert choice.recommended.model == "resnet50"
+    said = [text for text in choice.notes if "measure them in turn" in text]
+    assert bool(said) == doubt
+    assert all("efficientnet_b3" in text and "150 %" in text for text in said)
+    # The other way round the winner is the one to measure again.
+    alone = chosen(store, images=300_000, exclude=("resnet50",), latency_ms=4e3 * quick.p50)
+    assert not any("as slow as" in text for text in alone.notes)
+    slow = chosen(store, images=300_000, prefer="accuracy", latency_ms=4e3 * quick.p50)
+    assert slow.recommended is not None
+    assert slow.recommended.model == "efficientnet_b3"
+    assert any("2.0 times as slow as when" in text for text in slow.notes) == doubt
+
+
 def test_of_two_versions_of_an_engine_the_newest_is_believed(tmp_path: Path) -> None:
     store = Evidence(str(tmp_path / "evidence.sqlite"))
     old = made_up.measurement("resnet18")

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from vertebra.machine import describe, usable_cores
+from vertebra.machine.description import _cpu_info
 
 
 @pytest.fixture
@@ -108,3 +109,22 @@ def test_a_machine_is_known_again_and_its_instruction_sets_tell_it_apart() -> No
         replace(here, accelerators=("NVIDIA H200, 575.1",)),
     ]
     assert len({here.fingerprint, *(other.fingerprint for other in others)}) == 5
+
+
+@pytest.mark.parametrize(
+    ("lines", "processor"),
+    [
+        (
+            "model name: AMD EPYC\ncpu family: 26\nmodel: 2\nstepping: 1\n",
+            "AMD EPYC (cpu family 26, model 2, stepping 1)",
+        ),
+        ("CPU implementer: 0x41\nCPU part: 0xd40\n", "CPU implementer 0x41, CPU part 0xd40"),
+        ("model name: A processor\n", "A processor"),
+    ],
+)
+def test_processors_of_one_name_are_told_apart(tmp_path: Path, lines: str, processor: str) -> None:
+    """A host lends processors of two generations as "AMD EPYC", the one twice as fast."""
+    (tmp_path / "cpuinfo").write_text(f"{lines}flags: fpu avx2 avx512f\n")
+    name, flags = _cpu_info(tmp_path / "cpuinfo")
+    assert processor in name
+    assert flags == ("avx2", "avx512f")

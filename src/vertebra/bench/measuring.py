@@ -125,6 +125,9 @@ def run(
     if pending:
         for text in disturbance.now():
             tell(f"warning: this machine is busy: {text}")
+        threads = max(cell.setup.thread_count for cell in pending)
+        if threads > machine.cores:
+            tell(f"warning: {threads} threads share {machine.cores} cores")
     clock = _Clock(len(pending), tell)
     floor = floor or Floor(tell)
     with _pace_for(pending, store, machine, tell) as pace:

@@ -12,7 +12,7 @@ from vertebra.choice.limits import shown_value, unknowns
 from vertebra.choice.measured import by_setting
 from vertebra.choice.reasons import prediction
 from vertebra.choice.requirement import Requirement
-from vertebra.choice.rivals import DRIFT, rivals
+from vertebra.choice.rivals import DRIFT, doubt, rivals, slowdown
 from vertebra.zoo import get
 
 
@@ -21,7 +21,9 @@ def noted(facts: Facts, winner: Candidate | None, requirement: Requirement) -> I
     measured = {one.model for one in facts.candidates if one.is_measured}
     total = {one.model for one in facts.candidates}
     what = "" if requirement.percentile == "p50" else f" up to {requirement.percentile}"
-    yield f"{len(measured)} of {len(total)} networks were measured on this machine{what}"
+    out = len(facts.ruled_out)
+    without = f"; {out} more were ruled out before, without regard to cost" if out else ""
+    yield f"{len(measured)} of {len(total)} networks were measured on this machine{what}{without}"
     if not facts.models and len(measured) < len(total):
         yield (
             "these are too few to predict what the others cost, and one of those may well be the "
@@ -32,7 +34,7 @@ def noted(facts: Facts, winner: Candidate | None, requirement: Requirement) -> I
     yield from _of_predictions(facts, requirement)
     if winner is not None:
         yield from _of_unknowns(winner, requirement)
-        yield from _of_cost(winner)
+        yield from _of_cost(facts, winner)
         yield from _of_accuracy(winner, requirement)
         for one in perhaps_better(facts, winner, requirement):
             yield f"{one.name} may be the better choice: {prediction(one, requirement)}"
@@ -127,19 +129,27 @@ def _of_unknowns(winner: Candidate, requirement: Requirement) -> Iterator[str]:
             )
 
 
-def _of_cost(winner: Candidate) -> Iterator[str]:
-    if winner.cost is not None and winner.cost.disturbed:
+def _of_cost(facts: Facts, winner: Candidate) -> Iterator[str]:
+    assert winner.cost is not None
+    while_ = list(winner.cost.disturbed)
+    others = (one.cost for one in facts.candidates if one.cost is not None)
+    slow = max(slowdown(winner.cost, cost) for cost in others)
+    if slow > 1 + DRIFT:
+        while_.append(f"this machine was {slow:.1f} times as slow as when it measured others")
+    if while_:
         yield (
-            f"what {winner.model} takes was measured while {'; '.join(winner.cost.disturbed)}: "
-            f"measure it again (vertebra bench --force)"
+            f"what {winner.model} takes was measured while {'; '.join(while_)}: measure it again "
+            f"(vertebra bench --force)"
         )
 
 
 def _of_rivals(facts: Facts, winner: Candidate, requirement: Requirement) -> Iterator[str]:
-    names = [one.model for one in rivals(facts.candidates, winner, requirement)]
-    if names:
+    some = rivals(facts.candidates, winner, requirement)
+    if some:
+        most = max(doubt(one, winner) for one in some)
+        slow = ", the machine at another pace," if most > DRIFT else ""
         yield (
-            f"{', '.join(names)} would win if up to {100 * DRIFT:.0f} % faster beside "
-            f"{winner.model}, and times of two hours may well be so far off: measure them in turn "
-            f"(--measure 5)"
+            f"{', '.join(one.model for one in some)} would win if up to {100 * most:.0f} % faster "
+            f"beside {winner.model}, and times of two hours{slow} may well be so far off: measure "
+            f"them in turn (--measure 5)"
         )

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from vertebra.choice.candidate import Candidate
+from vertebra.choice.candidate import Candidate, Cost
 from vertebra.choice.decide import may_win
 from vertebra.choice.limits import breaks
 from vertebra.choice.order import best
@@ -47,8 +47,8 @@ def rivals(
 def near(
     candidates: Iterable[Candidate], winner: Candidate, requirement: Requirement
 ) -> list[Candidate]:
-    """Those that would be taken before the winner were they :data:`DRIFT` faster; one of each
-    network, the best first, at most :data:`MOST`.
+    """Those that would be taken before the winner were they faster by what :func:`doubt` says; one
+    of each network, the best first, at most :data:`MOST`.
     """
     enough = requirement.min_accuracy is not None
     found: dict[str, Candidate] = {}
@@ -56,7 +56,7 @@ def near(
     for one in candidates:
         if one.model == winner.model or not may_win(one):
             continue
-        quick = _faster(one)
+        quick = _faster(one, doubt(one, winner))
         if breaks(quick, requirement):
             continue
         if best([winner, quick], requirement.prefer, enough) is quick:
@@ -71,14 +71,34 @@ def near(
     return list(ranked.values())
 
 
-def _faster(candidate: Candidate) -> Candidate:
+def doubt(one: Candidate, winner: Candidate) -> float:
+    """By how much faster one may be beside the winner than their two times say, as a share.
+
+    The drift of hours; and where the machine was slower when the one was measured than when the
+    winner was, by the same fixed work, that too: another host may lie under the same name.
+    """
+    assert one.cost is not None
+    assert winner.cost is not None
+    return (1 + DRIFT) * max(1.0, slowdown(one.cost, winner.cost)) - 1
+
+
+def slowdown(cost: Cost, beside: Cost) -> float:
+    """How many times as long the machine took for its fixed work when the first cost was measured
+    as when the other one was; 1 where either is not known.
+    """
+    if cost.pace is None or beside.pace is None or cost.pace[0] != beside.pace[0]:
+        return 1.0
+    return cost.pace[1] / beside.pace[1]
+
+
+def _faster(candidate: Candidate, share: float) -> Candidate:
     cost = candidate.cost
     assert cost is not None
     return replace(
         candidate,
         cost=replace(
             cost,
-            seconds=cost.seconds / (1 + DRIFT),
-            images_per_second=cost.images_per_second * (1 + DRIFT),
+            seconds=cost.seconds / (1 + share),
+            images_per_second=cost.images_per_second * (1 + share),
         ),
     )

@@ -127,7 +127,11 @@ def _words(text: str | None) -> list[str]:
 def _numbers(option: str, text: str) -> list[int]:
     from vertebra.core import VertebraError
 
-    words = _words(text)
-    if not words or not all(word.isdigit() for word in words):
-        raise VertebraError(f"{option} takes whole numbers like 1,8, got '{text}'")
-    return [int(word) for word in words]
+    refused = VertebraError(f"{option} takes whole numbers like 1,8, got '{text}'")
+    try:
+        numbers = [int(word) for word in _words(text)]
+    except ValueError:
+        raise refused from None
+    if not numbers:
+        raise refused
+    return numbers

@@ -138,7 +138,7 @@ def print_compared(both: Sequence[Compared], lonely: Sequence[str]) -> None:
     rows = []
     for one in both:
         r = one.ratio
-        verdict = "-" if not r.differs else "slower" if r.value > 1 else "faster"
+        verdict = "same" if not r.differs else "slower" if r.value > 1 else "faster"
         rows.append(
             [
                 one.name,

@@ -79,6 +79,7 @@ def _front(front: Sequence[Candidate]) -> None:
     fastest: dict[str, Candidate] = {}
     for one in front:  # the fastest come first
         fastest.setdefault(one.model, one)
+    probed = any(one.logme is not None for one in fastest.values())
     for one in fastest.values():
         cost = one.cost
         if cost is None:
@@ -94,11 +95,11 @@ def _front(front: Sequence[Candidate]) -> None:
                 f"{cost.images_per_second:.1f}",
                 *(_of(axis, one) for axis in sizes),
                 si(one.params),
-                f"{one.logme:.3f}" if one.logme is not None else "-",
+                *(["-" if one.logme is None else f"{one.logme:.3f}"] if probed else []),
             ]
         )
     columns = ["model", "engine", "evidence", "accuracy", "ms", "images/s", "memory", "file"]
-    output.table([*columns, "parameters", "LogME"], rows, text=3)
+    output.table([*columns, "parameters", *(["LogME"] if probed else [])], rows, text=3)
 
 
 def _of(axis: Axis, candidate: Candidate) -> str:

@@ -26,6 +26,9 @@ _RELEVANT_FLAGS = (
     "bf16",
     "sve",
 )
+# What tells processors apart that call themselves alike, as all that a host lends may ("AMD EPYC"),
+# or that have no name there (ARM's).
+_MODEL_FIELDS = ("cpu family", "model", "stepping", "CPU implementer", "CPU part", "CPU variant")
 
 
 @dataclass(frozen=True)
@@ -98,10 +101,10 @@ def _usable_memory(root: Path = Path("/sys/fs/cgroup")) -> int:
     return min(limits)
 
 
-def _cpu_info() -> tuple[str, tuple[str, ...]]:
-    """Processor name and its relevant instruction sets; the sets are read on Linux only."""
+def _cpu_info(source: Path = Path("/proc/cpuinfo")) -> tuple[str, tuple[str, ...]]:
+    """Processor with its model, and its relevant instruction sets; by name alone but on Linux."""
     try:
-        text = Path("/proc/cpuinfo").read_text()
+        text = source.read_text()
     except OSError:
         return platform.processor() or platform.machine(), ()
     fields: dict[str, str] = {}
@@ -110,7 +113,10 @@ def _cpu_info() -> tuple[str, tuple[str, ...]]:
         fields.setdefault(key.strip(), value.strip())
     flags = set(fields.get("flags", fields.get("Features", "")).split())
     name = fields.get("model name", platform.machine())
-    return name, tuple(flag for flag in _RELEVANT_FLAGS if flag in flags)
+    model = ", ".join(f"{key} {fields[key]}" for key in _MODEL_FIELDS if fields.get(key))
+    return f"{name} ({model})" if model else name, tuple(
+        flag for flag in _RELEVANT_FLAGS if flag in flags
+    )
 
 
 def _accelerators() -> tuple[str, ...]:
