@@ -131,14 +131,14 @@ def _of_unknowns(winner: Candidate, requirement: Requirement) -> Iterator[str]:
 
 def _of_cost(facts: Facts, winner: Candidate) -> Iterator[str]:
     assert winner.cost is not None
-    while_ = list(winner.cost.disturbed)
+    meanwhile = list(winner.cost.disturbed)
     others = (one.cost for one in facts.candidates if one.cost is not None)
     slow = max(slowdown(winner.cost, cost) for cost in others)
     if slow > 1 + DRIFT:
-        while_.append(f"this machine was {slow:.1f} times as slow as when it measured others")
-    if while_:
+        meanwhile.append(f"this machine was {slow:.1f} times as slow as when it measured others")
+    if meanwhile:
         yield (
-            f"what {winner.model} takes was measured while {'; '.join(while_)}: measure it again "
+            f"what {winner.model} takes was measured while {'; '.join(meanwhile)}: measure it again "
             f"(vertebra bench --force)"
         )
 
@@ -147,7 +147,7 @@ def _of_rivals(facts: Facts, winner: Candidate, requirement: Requirement) -> Ite
     some = rivals(facts.candidates, winner, requirement)
     if some:
         most = max(doubt(one, winner) for one in some)
-        slow = ", the machine at another pace," if most > DRIFT else ""
+        slow = ", the machine at another pace," if most > DRIFT + 0.1 else ""
         yield (
             f"{', '.join(one.model for one in some)} would win if up to {100 * most:.0f} % faster "
             f"beside {winner.model}, and times of two hours{slow} may well be so far off: measure "
