@@ -138,8 +138,8 @@ def _of_cost(facts: Facts, winner: Candidate) -> Iterator[str]:
         meanwhile.append(f"this machine was {slow:.1f} times as slow as when it measured others")
     if meanwhile:
         yield (
-            f"what {winner.model} takes was measured while {'; '.join(meanwhile)}: measure it again "
-            f"(vertebra bench --force)"
+            f"what {winner.model} takes was measured while {'; '.join(meanwhile)}: measure it "
+            f"again (vertebra bench --force)"
         )
 
 
