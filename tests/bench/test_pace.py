@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
@@ -115,15 +114,9 @@ def test_where_nothing_tells_the_pace_every_turn_counts(clock: Clock) -> None:
 
 
 def test_a_process_tells_it_and_the_store_knows_the_fastest() -> None:
-    def known(**extra: Any) -> Any:
-        return SimpleNamespace(extra=extra)
-
-    some = [
-        known(),
-        known(pace={"seconds": 2e-9, "by": told_by(1)}),
-        known(pace={"seconds": 1e-9, "by": "another"}),
-        made_up.measurement("resnet18"),
-    ]
+    untold = made_up.measurement("resnet18")
+    paces = ({"seconds": 2e-9, "by": told_by(1)}, {"seconds": 1e-9, "by": "another"})
+    some = [untold, *(replace(untold, extra={"pace": pace}) for pace in paces)]
     with paced(1, some) as pace:
         assert pace.fastest == 2e-9
         assert 1e-5 < pace.ask() < 10

@@ -123,7 +123,7 @@ def test_a_machine_is_known_again_and_its_instruction_sets_tell_it_apart() -> No
     ],
 )
 def test_processors_of_one_name_are_told_apart(tmp_path: Path, lines: str, processor: str) -> None:
-    """A host lends processors of two generations as "AMD EPYC", the one twice as fast."""
+    """A virtual machine may call two generations "AMD EPYC"; ARM's have no name at all."""
     (tmp_path / "cpuinfo").write_text(f"{lines}flags: fpu avx2 avx512f\n")
     name, flags = _cpu_info(tmp_path / "cpuinfo")
     assert processor in name

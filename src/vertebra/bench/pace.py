@@ -14,7 +14,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from importlib import metadata
-from typing import Any
 
 from vertebra.bench.wire import Child
 from vertebra.evidence import Measurement
@@ -144,7 +143,7 @@ def paced(
     :class:`Pace`.
     """
     by = told_by(threads)
-    before = [m.extra["pace"]["seconds"] for m in known if _by(m.extra) == by]
+    before = [m.pace[1] for m in known if m.pace is not None and m.pace[0] == by]
     quiet = {"OPENBLAS_THREAD_TIMEOUT": "10", "KMP_BLOCKTIME": "0"}  # no thread spins afterwards
     each = {name: str(threads) for name in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
     with Child("vertebra.bench.pacer", threads, {**quiet, **each}) as child:
@@ -160,7 +159,3 @@ def paced(
 def told_by(threads: int) -> str:
     """Whose product of matrices it is: another version's may take another time."""
     return f"numpy {metadata.version('numpy')}, {threads} threads"
-
-
-def _by(extra: Any) -> str | None:
-    return extra["pace"]["by"] if isinstance(extra.get("pace"), dict) else None

@@ -34,7 +34,7 @@ class Cost:
     higher percentile is asked for. ``margin`` is the half width of the
     interval of a measured time, as a share of it, or the machine's noise if that is larger.
     ``turns`` is the same for all that were measured in turn with each other, and so compare best;
-    ``pace`` the seconds that a fixed piece of work took between the turns, with what the work was;
+    ``pace`` how fast the machine was then, see :attr:`.Measurement.pace`;
     ``disturbed`` what else ran meanwhile, in words.
     """
 

@@ -240,14 +240,9 @@ def _as_measured(measurement: Measurement, requirement: Requirement) -> Cost:
         error=0.0 if seconds is None else None,
         margin=margin,
         turns=measurement.extra.get("turns"),
-        pace=_pace(measurement),
+        pace=measurement.pace,
         disturbed=measurement.warnings,
     )
-
-
-def _pace(measurement: Measurement) -> tuple[str, float] | None:
-    told = measurement.extra.get("pace")
-    return (told["by"], told["seconds"]) if isinstance(told, dict) else None
 
 
 def _memory(measurement: Measurement) -> int | None:

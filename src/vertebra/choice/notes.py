@@ -22,7 +22,7 @@ def noted(facts: Facts, winner: Candidate | None, requirement: Requirement) -> I
     total = {one.model for one in facts.candidates}
     what = "" if requirement.percentile == "p50" else f" up to {requirement.percentile}"
     out = len(facts.ruled_out)
-    without = f"; {out} more were ruled out before, without regard to cost" if out else ""
+    without = f"; {out} more are ruled out whatever they cost" if out else ""
     yield f"{len(measured)} of {len(total)} networks were measured on this machine{what}{without}"
     if not facts.models and len(measured) < len(total):
         yield (
@@ -147,9 +147,8 @@ def _of_rivals(facts: Facts, winner: Candidate, requirement: Requirement) -> Ite
     some = rivals(facts.candidates, winner, requirement)
     if some:
         most = max(doubt(one, winner) for one in some)
-        slow = ", the machine at another pace," if most > DRIFT + 0.1 else ""
         yield (
             f"{', '.join(one.model for one in some)} would win if up to {100 * most:.0f} % faster "
-            f"beside {winner.model}, and times of two hours{slow} may well be so far off: measure "
-            f"them in turn (--measure 5)"
+            f"beside {winner.model}, and times of two hours may well be so far off: measure them "
+            f"in turn (--measure 5)"
         )

@@ -127,11 +127,10 @@ def _words(text: str | None) -> list[str]:
 def _numbers(option: str, text: str) -> list[int]:
     from vertebra.core import VertebraError
 
-    refused = VertebraError(f"{option} takes whole numbers like 1,8, got '{text}'")
     try:
         numbers = [int(word) for word in _words(text)]
     except ValueError:
-        raise refused from None
+        numbers = []
     if not numbers:
-        raise refused
+        raise VertebraError(f"{option} takes whole numbers like 1,8, got '{text}'")
     return numbers

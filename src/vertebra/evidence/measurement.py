@@ -99,6 +99,14 @@ class Measurement:
     warnings: tuple[str, ...] = ()
     extra: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def pace(self) -> tuple[str, float] | None:
+        """A fixed piece of work, and the seconds that it took between the turns, which tells how
+        fast the machine was; None where it was not told.
+        """
+        told = self.extra.get("pace")
+        return (told["by"], told["seconds"]) if isinstance(told, dict) else None
+
     def to_dict(self) -> dict[str, Any]:
         """Plain data under the names of this class."""
         return {**asdict(self), "key": self.conditions.key}

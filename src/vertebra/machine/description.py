@@ -26,8 +26,8 @@ _RELEVANT_FLAGS = (
     "bf16",
     "sve",
 )
-# What tells processors apart that call themselves alike, as all that a host lends may ("AMD EPYC"),
-# or that have no name there (ARM's).
+# What tells processors apart of which a virtual machine says only "AMD EPYC", or that have no name
+# there, as ARM's.
 _MODEL_FIELDS = ("cpu family", "model", "stepping", "CPU implementer", "CPU part", "CPU variant")
 
 
@@ -114,9 +114,8 @@ def _cpu_info(source: Path = Path("/proc/cpuinfo")) -> tuple[str, tuple[str, ...
     flags = set(fields.get("flags", fields.get("Features", "")).split())
     name = fields.get("model name", platform.machine())
     model = ", ".join(f"{key} {fields[key]}" for key in _MODEL_FIELDS if fields.get(key))
-    return f"{name} ({model})" if model else name, tuple(
-        flag for flag in _RELEVANT_FLAGS if flag in flags
-    )
+    full_name = f"{name} ({model})" if model else name
+    return full_name, tuple(flag for flag in _RELEVANT_FLAGS if flag in flags)
 
 
 def _accelerators() -> tuple[str, ...]:
